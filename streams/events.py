@@ -1,0 +1,270 @@
+"""The vocabulary: every event Headwater speaks, its fields, units and bounds.
+
+Frozen, tagged msgspec structs, JSON on the wire. Unknown fields are ignored and missing optional ones defaulted, so old and
+new producers live together. Times are Unix milliseconds UTC in `*_at` fields, lengths are in `*_ms`, embeddings are
+little-endian float16 bytes (base64 in JSON) of unit length.
+"""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Text = Annotated[str, Meta(max_length=500)]
+Uri = Annotated[str, Meta(min_length=1, max_length=2048)]
+Tag = Annotated[str, Meta(min_length=1, max_length=64)]
+Language = Annotated[str, Meta(min_length=2, max_length=35, description="BCP 47; 'und' where it is not known")]
+UnixMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999, description="Unix milliseconds, UTC")]
+Position = Annotated[int, Meta(ge=0, le=10_000)]
+# A clip longer than an hour is no short video, and one such decode would hold an encoder for minutes.
+DurationMs = Annotated[int, Meta(ge=0, le=3_600_000)]
+WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
+Embedding = Annotated[bytes, Meta(max_length=8192, description="little-endian float16, unit length")]
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+Action = Literal[
+    "impression", "play", "progress", "complete", "like", "unlike", "comment", "share", "follow", "gift",
+    "skip", "not_interested", "report", "leave",
+]  # fmt: skip
+ACTIONS: tuple[str, ...] = get_args(Action)
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type", tag=lambda name: name):
+    """What every event shares: a struct whose JSON names its type."""
+
+
+# ── from producers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Upload(Event, frozen=True, kw_only=True):
+    """A video or live room that exists from now on. Topic `uploads`, key: video."""
+
+    event_id: Id
+    video_id: Id
+    author_id: Id
+    title: Text
+    uploaded_at: UnixMs
+    media_uri: Uri | None = None
+    tags: Annotated[tuple[Tag, ...], Meta(max_length=32)] = ()
+    language: Language = "und"
+    duration_ms: DurationMs | None = None
+    kind: Literal["video", "live"] = "video"
+
+
+class LiveEnded(Event, frozen=True, kw_only=True):
+    """A live room is over: it leaves every feed. Same key as its upload, so order holds."""
+
+    event_id: Id
+    video_id: Id
+    at: UnixMs
+    reason: Text = ""
+
+
+class Takedown(Event, frozen=True, kw_only=True):
+    """A video must go, from every feed, cache and index, within a second."""
+
+    event_id: Id
+    video_id: Id
+    at: UnixMs
+    reason: Text = ""
+
+
+class Interaction(Event, frozen=True, kw_only=True):
+    """What a viewer did with a video. Topic `interactions`, key: user."""
+
+    event_id: Id
+    user_id: Id
+    video_id: Id
+    action: Action
+    occurred_at: UnixMs
+    request_id: Id | None = None
+    session_id: Id | None = None
+    position: Position | None = None
+    watch_ms: WatchMs | None = None
+
+
+class Instruction(Event, frozen=True, kw_only=True):
+    """What a viewer asks of the feed in words: "less politics, more cooking"."""
+
+    event_id: Id
+    user_id: Id
+    text: Annotated[str, Meta(min_length=1, max_length=500)]
+    occurred_at: UnixMs
+
+
+class Erasure(Event, frozen=True, kw_only=True):
+    """Forget this viewer, everywhere."""
+
+    event_id: Id
+    user_id: Id
+    occurred_at: UnixMs
+
+
+# ── made by the flows and the API ─────────────────────────────────────────────────────────────────────────────────────
+
+
+class TopicScore(Struct, frozen=True):
+    name: str
+    confidence: Share
+
+
+class Perception(Event, frozen=True, kw_only=True):
+    """What a video is about. Topic `perceptions`, key: video, compacted; a tombstone takes the video out.
+
+    It carries the upload it understood, so that a catalogue is rebuilt from this one topic.
+    """
+
+    video: Upload
+    stage: Literal["title", "frames"]
+    summary: str
+    topics: tuple[TopicScore, ...]
+    embedding: Embedding
+    model_version: str
+    perceived_at: UnixMs
+    took_ms: int = 0
+    audience: str = ""
+    mood: str = ""
+    language: str = "und"
+    safety: dict[str, float] = {}
+
+
+class VideoStats(Event, frozen=True, kw_only=True):
+    """A video's engagement, each count decayed to `as_of` except `total_impressions`. Topic `video-stats`, compacted."""
+
+    video_id: Id
+    as_of: UnixMs
+    impressions: float = 0.0
+    plays: float = 0.0
+    completions: float = 0.0
+    watch_share: float = 0.0
+    likes: float = 0.0
+    shares: float = 0.0
+    comments: float = 0.0
+    skips: float = 0.0
+    reports: float = 0.0
+    total_impressions: int = 0
+
+
+class SlateItem(Struct, frozen=True, kw_only=True):
+    """One place of a page. `propensity` is the probability with which the policy put this video here."""
+
+    video_id: str
+    position: int
+    score: float
+    propensity: float
+    source: str
+    reason: str
+    live: bool = False
+    duration_ms: int | None = None
+
+
+class Slate(Event, frozen=True, kw_only=True):
+    """A page as it was served, with what an honest offline evaluation needs. Topic `slates`, key: user."""
+
+    request_id: Id
+    user_id: Id
+    items: tuple[SlateItem, ...]
+    served_at: UnixMs
+    pool: tuple[str, ...] = ()
+    policy_version: str = "interest-1"
+    arm: str = "control"
+    features_as_of: int = 0
+
+
+class Steer(Struct, frozen=True, kw_only=True):
+    """One wish of an instruction: `weight` +1 for more of it, -1 for less."""
+
+    text: str
+    weight: float
+    embedding: Embedding
+
+
+class PlanItem(Struct, frozen=True, kw_only=True):
+    video_id: str
+    score: float
+    reason: str = ""
+
+
+class Plan(Event, frozen=True, kw_only=True):
+    """A ranking made for one viewer off the request path. Topic `plans`, key: user. After `expires_at` it means nothing."""
+
+    user_id: Id
+    trigger: str
+    created_at: UnixMs
+    expires_at: UnixMs
+    ranking: tuple[PlanItem, ...] = ()
+    steering: tuple[Steer, ...] = ()
+    policy_version: str = "interest-1"
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of one place of a page, its reward, and the parts that add up to it."""
+
+    video_id: str
+    position: int
+    propensity: float
+    source: str
+    actions: tuple[str, ...]
+    watch_ms: int
+    reward: float
+    parts: dict[str, float]
+
+
+class Feedback(Event, frozen=True, kw_only=True):
+    """A slate joined with what its viewer did. Topic `feedback`, key: user; one for each `request_id`."""
+
+    request_id: Id
+    user_id: Id
+    items: tuple[Outcome, ...]
+    served_at: UnixMs
+    closed_at: UnixMs
+    policy_version: str = ""
+    arm: str = ""
+
+
+class Release(Event, frozen=True, kw_only=True):
+    """A policy or model version that may serve. Topic `releases`, key: name, compacted."""
+
+    name: Id
+    version: str
+    uri: Uri
+    sha256: str
+    released_at: UnixMs
+    gate: dict[str, float] = {}
+
+
+class DeadLetter(Event, frozen=True, kw_only=True):
+    """An input that could not be used: where it came from, why, and its bytes, so it can be replayed after a fix."""
+
+    origin: str
+    partition: int
+    offset: int
+    reason: str
+    payload: bytes
+    failed_at: UnixMs
+    flow: str = ""
+    key: bytes | None = None
+
+
+class Purged(Event, frozen=True, kw_only=True):
+    """Proof that one store let go of a viewer or a video. Topic `purges`, key: the id of what was purged."""
+
+    cause: Id
+    subject: Literal["user", "video"]
+    subject_id: Id
+    store: str
+    count: int
+    purged_at: UnixMs
+
+
+UploadEvent = Upload | LiveEnded | Takedown
+InteractionEvent = Interaction | Instruction | Erasure
+
+
+def time_of(event: UploadEvent | InteractionEvent) -> int:
+    """Return when a producer says the event happened, Unix ms."""
+    match event:
+        case Upload(uploaded_at=at) | LiveEnded(at=at) | Takedown(at=at):
+            return at
+        case Interaction(occurred_at=at) | Instruction(occurred_at=at) | Erasure(occurred_at=at):
+            return at

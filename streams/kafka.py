@@ -1,0 +1,242 @@
+"""Every Kafka setting that matters, each with the failure it prevents; topics, an acknowledged producer, and headers."""
+
+import asyncio
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from pydantic import BaseModel, Field
+
+from streams.codec import encode
+from streams.events import Event
+from streams.topics import TOPICS, Topic
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[str, str | bytes | None]]
+
+
+class KafkaSettings(BaseModel):
+    """Where the broker is and how to talk to it. Any librdkafka setting goes into `client`, `producer` or `consumer`."""
+
+    bootstrap_servers: str = Field("", description="host:port,…; empty starts the embedded broker under `headwater up`")
+    client: dict[str, str] = Field(default_factory=dict, description="librdkafka settings for all: SASL, TLS, …")
+    producer: dict[str, str] = Field(default_factory=dict, description="librdkafka settings for producers only")
+    consumer: dict[str, str] = Field(default_factory=dict, description="librdkafka settings for consumers only")
+    partitions: dict[str, int] = Field(default_factory=dict, description="partitions by topic, over the defaults")
+    replication_factor: int = Field(1, ge=1, description="3 on a cluster: with 1, a lost disk loses accepted events")
+
+
+def _client(settings: KafkaSettings) -> dict[str, Any]:
+    if not settings.bootstrap_servers:
+        raise ValueError("kafka.bootstrap_servers is empty: start the local stack with `headwater up`, or name a broker")
+    return {
+        "bootstrap.servers": settings.bootstrap_servers,
+        # The default, 10 s at most between tries, turns a one-second broker restart into ten seconds of silence.
+        "reconnect.backoff.max.ms": 1000,
+        # A proxy that dropped an idle connection would otherwise be noticed only by the next request's timeout.
+        "socket.keepalive.enable": True,
+    } | settings.client
+
+
+def producer_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Return librdkafka's settings for a producer that neither loses nor doubles what it was given."""
+    return (
+        _client(settings)
+        | {
+            # Without it a retried batch is written twice, or after the batch that followed it.
+            "enable.idempotence": True,
+            "acks": "all",
+            # A longer wait packs batches better; each millisecond is added to a tap's way to the next page.
+            "linger.ms": 1,
+            # The API's answer waits for this: longer, and clients give up before they are told to come again.
+            "delivery.timeout.ms": 10_000,
+            # Past this many bytes unsent the API answers 503; a larger queue only hides a broker that can't keep up.
+            "queue.buffering.max.kbytes": 65_536,
+            "compression.type": "lz4",
+        }
+        | settings.producer
+    )
+
+
+def consumer_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Return librdkafka's settings for a consumer that starts at the oldest event and wastes no time waiting."""
+    return (
+        _client(settings)
+        | {
+            # librdkafka's default meets a resume offset that retention removed with silence: no rows and no error.
+            "auto.offset.reset": "earliest",
+            # Some brokers do not wake a long poll when an event arrives: the default, 500 ms, is then a tap's delay.
+            "fetch.wait.max.ms": 10,
+            # After an empty fetch librdkafka sits out this backoff (1 s by default) before it asks again.
+            "fetch.error.backoff.ms": 100,
+            # A group's first join takes about half of this on brokers that wait for members.
+            "session.timeout.ms": 6000,
+            "enable.auto.commit": False,
+            # 64 MB of prefetched events a partition is more memory than the flow's state.
+            "queued.max.messages.kbytes": 16_384,
+        }
+        | settings.consumer
+    )
+
+
+def check_broker(settings: KafkaSettings, *, timeout_s: float) -> int:
+    """Return how many brokers answer, or raise ConnectionError: consumers alone would wait for ever, and say nothing."""
+    try:
+        # The configuration is held in a name: an AdminClient that is collected early answers with _DESTROY.
+        admin = AdminClient(_client(settings) | {"log_level": 0})
+        return len(admin.list_topics(timeout=timeout_s).brokers)
+    except KafkaException as error:
+        raise ConnectionError(f"no Kafka broker at {settings.bootstrap_servers} within {timeout_s:g} s: {error}") from error
+
+
+def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, timeout_s: float = 15.0) -> list[str]:
+    """Create the topics that do not exist yet and return their names.
+
+    Raises:
+        ValueError: a topic exists with fewer partitions than it should have, as an auto-created one does: keyed state
+            would be split differently from what was configured.
+    """
+    admin = AdminClient(_client(settings))
+    existing = admin.list_topics(timeout=timeout_s).topics
+    for topic in topics:
+        wanted = settings.partitions.get(topic.name, topic.partitions)
+        if topic.name in existing and len(existing[topic.name].partitions) < wanted:
+            raise ValueError(
+                f"topic {topic.name} has {len(existing[topic.name].partitions)} partitions, {wanted} are configured: "
+                f"add partitions with your broker's tool, or set kafka.partitions.{topic.name}"
+            )
+    new = [
+        NewTopic(
+            topic.name,
+            num_partitions=settings.partitions.get(topic.name, topic.partitions),
+            replication_factor=settings.replication_factor,
+            config=topic.config(),
+        )
+        for topic in topics
+        if topic.name not in existing
+    ]
+    created = []
+    for name, future in (admin.create_topics(new, operation_timeout=timeout_s) if new else {}).items():
+        try:
+            future.result(timeout_s)
+            created.append(name)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    return created
+
+
+_TRACEPARENT = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
+
+
+def traceparent(given: str | None = None) -> str:
+    """Return the W3C trace context `given`, or a new one where it is missing or malformed."""
+    if given is not None and _TRACEPARENT.match(given):
+        return given
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def trace_headers(trace: str | None) -> Headers:
+    """Return the Kafka headers that carry `trace` (a traceparent) onwards."""
+    return [] if trace is None else [("traceparent", trace.encode())]
+
+
+def trace_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str | None:
+    """Return the traceparent in an event's headers, if it has one."""
+    for name, value in headers or ():
+        if name == "traceparent" and value is not None:
+            return value.decode("ascii", "replace")
+    return None
+
+
+class NotAccepted(Exception):
+    """The broker did not take these events: the queue is full, or no answer came in time. Come again later."""
+
+
+class EventProducer:
+    """Publishes events and tells when the broker has them. Safe to use from several threads; close it when done."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._producer = Producer(producer_config(settings))
+        self._closing = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
+        self._poller.start()
+
+    def _poll(self) -> None:
+        while not self._closing.is_set():
+            self._producer.poll(0.1)
+
+    async def publish(self, topic: Topic, events: Sequence[Event], *, trace: str | None = None) -> None:
+        """Return when the broker has all `events`.
+
+        Raises:
+            NotAccepted: one or more were not taken; the others were. Sending all again is safe, by their event_id.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        pending, failure = len(events), None
+
+        def settle(reason: str | None) -> None:
+            nonlocal pending, failure
+            pending -= 1
+            failure = failure or reason
+            if pending == 0 and not done.done():
+                done.set_result(None) if failure is None else done.set_exception(NotAccepted(failure))
+
+        def delivered(error: KafkaError | None, _message: Any) -> None:
+            try:
+                loop.call_soon_threadsafe(settle, None if error is None else error.str())
+            except RuntimeError:
+                log.debug("the event loop closed before the broker's answer came")
+
+        for event in events:
+            try:
+                self.send(topic, event, trace=trace, on_delivery=delivered)
+            except NotAccepted as error:
+                settle(str(error))
+        if events:
+            await done
+
+    def send(self, topic: Topic, event: Event, *, trace: str | None = None, on_delivery: Any = None) -> None:
+        """Queue one event; `on_delivery(error, message)` is called from another thread.
+
+        Raises:
+            NotAccepted: the queue is full.
+        """
+        self._produce(topic, getattr(event, topic.key), encode(event), trace_headers(trace), on_delivery or _log_failure)
+
+    def tombstone(self, topic: Topic, key: str) -> None:
+        """Queue the end of `key` in a compacted topic."""
+        self._produce(topic, key, None, [], _log_failure)
+
+    def _produce(self, topic: Topic, key: str, value: bytes | None, headers: Headers, on_delivery: Any) -> None:
+        try:
+            self._producer.produce(topic.name, value, key=key, headers=headers, on_delivery=on_delivery)
+        except BufferError as error:
+            raise NotAccepted(f"{len(self._producer)} events wait for the broker already") from error
+
+    def __len__(self) -> int:
+        """Return how many events wait for the broker."""
+        return len(self._producer)
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until the broker has what was queued; return how many it does not have when time is up."""
+        return int(self._producer.flush(timeout_s))
+
+    def close(self, timeout_s: float = 10.0) -> int:
+        """Flush, stop polling, and return how many events the broker did not take."""
+        left = self.flush(timeout_s)
+        self._closing.set()
+        self._poller.join(1.0)
+        return left
+
+
+def _log_failure(error: KafkaError | None, message: Any) -> None:
+    if error is not None:
+        log.error("%s: an event was not delivered: %s", message.topic(), error.str())

@@ -1,0 +1,43 @@
+"""The topics: what each carries, what keys it, how many partitions it has and how long it keeps events."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from streams import events
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One Kafka topic. `compacted` keeps the newest event of each key; else events go after `retention_ms`."""
+
+    name: str
+    carries: Any
+    key: str
+    partitions: int = 4
+    compacted: bool = False
+    retention_ms: int = 7 * DAY_MS
+
+    def config(self) -> dict[str, str]:
+        """Return the broker's settings for this topic."""
+        if self.compacted:
+            return {"cleanup.policy": "compact"}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+
+
+UPLOADS = Topic("uploads", events.UploadEvent, "video_id")
+INTERACTIONS = Topic("interactions", events.InteractionEvent, "user_id")
+PERCEPTIONS = Topic("perceptions", events.Perception, "video_id", compacted=True)
+VIDEO_STATS = Topic("video-stats", events.VideoStats, "video_id", compacted=True)
+SLATES = Topic("slates", events.Slate, "user_id", retention_ms=DAY_MS)
+PLANS = Topic("plans", events.Plan, "user_id", retention_ms=DAY_MS)
+FEEDBACK = Topic("feedback", events.Feedback, "user_id", retention_ms=30 * DAY_MS)
+RELEASES = Topic("releases", events.Release, "name", partitions=1, compacted=True)
+DEAD_LETTERS = Topic("dead-letters", events.DeadLetter, "origin", partitions=1, retention_ms=30 * DAY_MS)
+PURGES = Topic("purges", events.Purged, "subject_id", partitions=1, retention_ms=30 * DAY_MS)
+
+TOPICS = (
+    UPLOADS, INTERACTIONS, PERCEPTIONS, VIDEO_STATS, SLATES, PLANS, FEEDBACK, RELEASES, DEAD_LETTERS, PURGES,
+)  # fmt: skip
+BY_NAME = {topic.name: topic for topic in TOPICS}
