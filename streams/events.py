@@ -127,6 +127,11 @@ class Perception(Event, frozen=True, kw_only=True):
     language: str = "und"
     safety: dict[str, float] = {}
 
+    @property
+    def video_id(self) -> str:
+        """The key."""
+        return self.video.video_id
+
 
 class VideoStats(Event, frozen=True, kw_only=True):
     """A video's engagement, each count decayed to `as_of` except `total_impressions`. Topic `video-stats`, compacted."""

@@ -160,10 +160,13 @@ class NotAccepted(Exception):
 
 
 class EventProducer:
-    """Publishes events and tells when the broker has them. Safe to use from several threads; close it when done."""
+    """Publishes events and tells when the broker has them. Safe to use from several threads; close it when done.
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._producer = Producer(producer_config(settings))
+    A `patient` one never gives up on an event: for flows, whose input waits in Kafka as long as their output does.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, patient: bool = False) -> None:
+        self._producer = Producer(producer_config(settings) | ({"delivery.timeout.ms": 0} if patient else {}))
         self._closing = threading.Event()
         self._poller = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._poller.start()

@@ -1,0 +1,1 @@
+"""Feast: entities, views, and the one writer and reader the rest of Headwater uses."""

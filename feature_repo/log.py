@@ -1,0 +1,94 @@
+"""The feature log: what the features were, and when, in Parquet; the offline half of every view."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from feature_repo.schema import STRUCTS, VIEW_OF, entity_key, feature_types, log_schema
+from feature_repo.settings import FeatureStoreSettings
+from streams.features import FeatureRow
+from streams.parquet_log import ParquetLog, timestamp
+
+# Rows kept in memory at most; an interests row is 3 KB.
+ROWS_IN_MEMORY = 20_000
+# Entities whose last logging is remembered; past this the oldest are forgotten and may be logged early.
+REMEMBERED = 200_000
+
+
+class FeatureLog:
+    """Takes feature rows, keeps at most one of an entity in `log_every_s`, and writes them from a thread of its own.
+
+    A crash loses the rows still in memory: the log is a sample of what the features were, and the next event of each
+    entity logs it again. The features themselves are in the online store.
+    """
+
+    def __init__(self, settings: FeatureStoreSettings) -> None:
+        self._settings = settings
+        self._logs = {
+            name: ParquetLog(Path(settings.log) / name, log_schema(struct), day_of="event_timestamp")
+            for name, struct in STRUCTS.items()
+        }
+        self._lock = threading.Lock()
+        self._rows: list[FeatureRow] = []
+        self._logged_at: dict[tuple[str, str], int] = {}
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def ensure_readable(self) -> None:
+        """Make each view's folder a dataset that Feast can open before the first row."""
+        for log in self._logs.values():
+            log.ensure_readable()
+
+    def add(self, rows: Sequence[FeatureRow]) -> None:
+        """Take rows; those of an entity logged a moment ago are left out."""
+        every_ms = int(self._settings.log_every_s * 1000)
+        with self._lock:
+            for row in rows:
+                view = VIEW_OF[type(row)]
+                key = (view, getattr(row, entity_key(type(row))))
+                if row.as_of - self._logged_at.get(key, -every_ms) >= every_ms:
+                    self._logged_at[key] = row.as_of
+                    self._rows.append(row)
+            while len(self._logged_at) > REMEMBERED:
+                del self._logged_at[next(iter(self._logged_at))]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="feature-log", daemon=True)
+                self._thread.start()
+        if len(self._rows) >= ROWS_IN_MEMORY:
+            self._wake.set()
+
+    def _run(self) -> None:
+        while not self._closing:
+            self._wake.wait(self._settings.log_flush_s)
+            self._wake.clear()
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in memory."""
+        with self._lock:
+            rows, self._rows = self._rows, []
+        for name, struct in STRUCTS.items():
+            self._logs[name].append([_record(row) for row in rows if type(row) is struct])
+
+    def erase_user(self, user_id: str) -> int:
+        """Remove a viewer's rows from memory and disk; return how many went."""
+        self.flush()
+        return sum(
+            self._logs[name].erase("user_id", user_id) for name, struct in STRUCTS.items() if entity_key(struct) == "user_id"
+        )
+
+    def close(self) -> None:
+        """Write what is in memory and stop."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(10.0)
+        self.flush()
+
+
+def _record(row: FeatureRow) -> dict[str, Any]:
+    struct = type(row)
+    features = {name: getattr(row, name) for name in feature_types(struct)}
+    return {entity_key(struct): getattr(row, entity_key(struct)), "event_timestamp": timestamp(row.as_of)} | features

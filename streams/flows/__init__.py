@@ -1,0 +1,1 @@
+"""One file a dataflow: a thin Bytewax graph over the plain objects of `streams.state`."""

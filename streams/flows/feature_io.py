@@ -1,0 +1,81 @@
+"""Features at the end of a flow: rows written in batches, and erasures carried out in their place among them."""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import bytewax.operators as op
+from bytewax.dataflow import Stream
+from bytewax.outputs import DynamicSink, StatelessSinkPartition
+from msgspec import Struct
+
+from streams.events import Purged
+from streams.features import FeatureRow
+from streams.flows.ports import Features
+from streams.kafka import EventProducer
+from streams.topics import PURGES
+
+
+class Forget(Struct, frozen=True):
+    """Let go of a viewer ("user") or a video, and prove it. `purge` returns how much went, by store."""
+
+    cause: str
+    subject: str
+    subject_id: str
+    purge: Callable[[], dict[str, int]]
+
+
+FeatureItem: TypeAlias = FeatureRow | Forget
+
+
+class _Partition(StatelessSinkPartition[FeatureItem]):
+    def __init__(self, features: Features | None, purges: EventProducer) -> None:
+        self._features = features
+        self._purges = purges
+
+    def write_batch(self, items: list[FeatureItem]) -> None:
+        rows: list[FeatureRow] = []
+        for item in items:
+            if isinstance(item, Forget):
+                # In order: a row of this viewer that came before must not be written after the erasure.
+                self._write(rows)
+                rows = []
+                prove(item, self._purges)
+            else:
+                rows.append(item)
+        self._write(rows)
+
+    def _write(self, rows: list[FeatureRow]) -> None:
+        if rows and self._features is not None:
+            self._features.write(rows)
+
+
+class FeatureSink(DynamicSink[FeatureItem]):
+    """Writes feature rows as they come and carries out what is to be forgotten; both may be done twice without harm."""
+
+    def __init__(self, features: Features | None, purges: EventProducer) -> None:
+        self._features = features
+        self._purges = purges
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> _Partition:
+        return _Partition(self._features, self._purges)
+
+
+def prove(forget: Forget, purges: EventProducer) -> None:
+    """Carry out `forget` and publish one proof for each store that let go."""
+    for store, count in forget.purge().items():
+        proof = Purged(
+            cause=forget.cause,
+            subject="user" if forget.subject == "user" else "video",
+            subject_id=forget.subject_id,
+            store=store,
+            count=count,
+            purged_at=int(time.time() * 1000),
+        )
+        purges.send(PURGES, proof)
+    purges.flush(5.0)
+
+
+def write_features(step: str, rows: Stream[FeatureItem], features: Features | None, purges: EventProducer) -> None:
+    """End the flow's feature rows in the feature store; without one, only what is to be forgotten is carried out."""
+    op.output(step, rows, FeatureSink(features, purges))

@@ -1,0 +1,195 @@
+"""Kafka at both ends of a flow: events in, decoded and checked; events out, acknowledged before a snapshot is taken."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypeGuard, cast
+
+import bytewax.operators as op
+from bytewax.connectors.kafka import KafkaError, KafkaSource, KafkaSourceMessage
+from bytewax.dataflow import Dataflow, Stream
+from bytewax.inputs import StatefulSourcePartition
+from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from msgspec import Struct
+
+from streams.codec import BadEvent, check_time, decode
+from streams.events import DeadLetter, Event
+from streams.flows.stopping import STOPPING
+from streams.kafka import EventProducer, KafkaSettings, NotAccepted, check_broker, consumer_config, trace_of
+from streams.topics import DEAD_LETTERS, INTERACTIONS, UPLOADS, Topic
+
+log = logging.getLogger(__name__)
+
+# More partitions of a sink than this share no more work: they all feed one producer.
+SINK_PARTS = 4
+FROM_PRODUCERS = (UPLOADS, INTERACTIONS)
+
+
+class Received(Struct, frozen=True, gc=False):
+    """An event as it came in: where from, when the broker got it (Unix ms), and its trace context."""
+
+    event: Any
+    partition: int
+    offset: int
+    received_at: int
+    trace: str | None
+
+
+class Send(Struct, frozen=True, gc=False):
+    """An event on its way out; `event` None is a tombstone for `key`."""
+
+    topic: Topic
+    key: str
+    event: Event | None
+    trace: str | None = None
+
+
+Message: TypeAlias = KafkaSourceMessage[bytes | None, bytes | None] | KafkaError[bytes | None, bytes | None]
+Keyed: TypeAlias = tuple[str, Received]
+
+
+def events_of(flow: Dataflow, kafka: KafkaSettings, topic: Topic) -> tuple[Stream[Keyed], Stream[tuple[str, Send]]]:
+    """Read `topic` from the beginning, or from where recovery left it.
+
+    Returns its events by key, and its dead letters ready for `publish`. Bad input never stops the flow.
+    """
+    check_broker(kafka, timeout_s=15.0)
+    source = StoppableSource(
+        brokers=[kafka.bootstrap_servers],
+        topics=[topic.name],
+        add_config={name: str(value) for name, value in consumer_config(kafka).items()},
+        batch_size=1000,
+        # A broker that is away for a second must not end the flow: librdkafka reconnects by itself.
+        raise_on_errors=False,
+    )
+    messages = op.input(f"{topic.name}-in", flow, source)
+    decoded = op.flat_map_batch(f"{topic.name}-decode", messages, decoder(topic, flow.flow_id))
+    branches = op.branch(f"{topic.name}-good", decoded, _is_received)
+    return branches.trues, cast(Stream[tuple[str, Send]], branches.falses)
+
+
+class _StoppablePartition(StatefulSourcePartition[Message, int | None]):
+    def __init__(self, partition: StatefulSourcePartition[Message, int | None]) -> None:
+        self._partition = partition
+
+    def next_batch(self) -> Iterable[Message]:
+        if STOPPING.is_set():
+            raise StopIteration
+        return self._partition.next_batch()
+
+    def snapshot(self) -> int | None:
+        return self._partition.snapshot()
+
+    def close(self) -> None:
+        self._partition.close()
+
+
+class StoppableSource(KafkaSource):
+    """Kafka's source, which ends as if the topic did when the process is told to stop: what it read is worked off."""
+
+    def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Any:
+        return _StoppablePartition(super().build_part(step_id, for_part, resume_state))
+
+
+def _is_received(item: tuple[str, Received | Send]) -> TypeGuard[Keyed]:
+    return type(item[1]) is Received
+
+
+def decoder(topic: Topic, flow: str) -> Callable[[list[Message]], list[tuple[str, Received | Send]]]:
+    """Return what turns a batch of messages of `topic` into (key, Received) pairs, or (key, dead letter) where it can't."""
+    checked = topic in FROM_PRODUCERS
+    key_field = topic.key
+
+    def decode_batch(messages: list[Message]) -> list[tuple[str, Received | Send]]:
+        out: list[tuple[str, Received | Send]] = []
+        for message in messages:
+            if isinstance(message, KafkaError):
+                log.warning("%s: %s", topic.name, message.err.str())
+                continue
+            received_at = message.timestamp[1] if message.timestamp else 0
+            try:
+                event: Any = decode(topic, message.value)
+                if checked:
+                    check_time(event, received_at=received_at)
+                received = Received(event, message.partition or 0, message.offset or 0, received_at, trace_of(message.headers))
+                out.append((getattr(event, key_field), received))
+            except BadEvent as bad:
+                letter = dead_letter(
+                    topic, message.partition, message.offset, str(bad), message.value, message.key, flow, received_at
+                )
+                out.append((letter.key, letter))
+        return out
+
+    return decode_batch
+
+
+def dead_letter(
+    topic: Topic,
+    partition: int | None,
+    offset: int | None,
+    reason: str,
+    payload: bytes | None,
+    key: bytes | None,
+    flow: str,
+    failed_at: int,
+) -> Send:
+    """Return a dead letter, ready for `publish`, for the input at `partition` and `offset` of `topic`."""
+    log.warning("dead letter from %s[%s]@%s: %s", topic.name, partition, offset, reason)
+    event = DeadLetter(
+        origin=topic.name,
+        partition=partition or 0,
+        offset=offset or 0,
+        reason=reason[:2000],
+        payload=(payload or b"")[:600_000],
+        failed_at=failed_at,
+        flow=flow,
+        key=key,
+    )
+    return Send(DEAD_LETTERS, topic.name, event)
+
+
+class _Partition(StatefulSinkPartition[Send, None]):
+    def __init__(self, producer: EventProducer) -> None:
+        self._producer = producer
+
+    def write_batch(self, values: list[Send]) -> None:
+        for value in values:
+            self._send(value)
+
+    def _send(self, value: Send) -> None:
+        while True:
+            try:
+                if value.event is None:
+                    self._producer.tombstone(value.topic, value.key)
+                else:
+                    self._producer.send(value.topic, value.event, trace=value.trace)
+                return
+            except NotAccepted:
+                # The flow waits with its input still in Kafka: the back-pressure that loses nothing.
+                time.sleep(0.05)
+
+    def snapshot(self) -> None:
+        """Hold the snapshot back until the broker has all that led to it."""
+        while left := self._producer.flush(5.0):
+            log.warning("%d events wait for the broker; the flow waits too", left)
+
+    def close(self) -> None:
+        self._producer.flush(5.0)
+
+
+class EventSink(FixedPartitionedSink[Send, None]):
+    """Publishes events: at least once, since a snapshot waits for the broker's answers to all that came before it."""
+
+    def __init__(self, producer: EventProducer) -> None:
+        self._producer = producer
+
+    def list_parts(self) -> list[str]:
+        return [str(part) for part in range(SINK_PARTS)]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: None) -> _Partition:
+        return _Partition(self._producer)
+
+
+def publish(flow_step: str, streams: Iterable[Stream[tuple[str, Send]]], producer: EventProducer) -> None:
+    """End the flow's streams of `Send` in Kafka."""
+    op.output(flow_step, op.merge(f"{flow_step}-all", *streams), EventSink(producer))

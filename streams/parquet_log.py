@@ -1,0 +1,72 @@
+"""An append-only log of rows in Parquet, partitioned by day, from which one entity's rows can be erased."""
+
+import logging
+import os
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+log = logging.getLogger(__name__)
+
+
+class ParquetLog:
+    """Rows as files `day=YYYY-MM-DD/part-….parquet` below one folder. Safe to use from several threads.
+
+    A file appears whole or not at all: it is written beside its place and renamed.
+    """
+
+    def __init__(self, folder: Path, schema: pa.Schema, *, day_of: str) -> None:
+        """Keep rows of `schema` in `folder`; the day is that of the column `day_of`, a timestamp."""
+        self.folder = folder
+        self._schema = schema
+        self._day_of = day_of
+        self._lock = threading.Lock()
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows to disk, one file a day they belong to."""
+        by_day: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            by_day[row[self._day_of].astimezone(UTC).strftime("%Y-%m-%d")].append(row)
+        for day, of_day in by_day.items():
+            self._write(self.folder / f"day={day}" / f"part-{uuid.uuid4().hex}.parquet", of_day)
+
+    def _write(self, path: Path, rows: list[Mapping[str, Any]]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, pa.Table.from_pylist(rows, schema=self._schema))
+
+    def ensure_readable(self) -> None:
+        """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""
+        if not any(self.folder.glob("**/*.parquet")):
+            self._write(self.folder / "day=1970-01-01" / "part-empty.parquet", [])
+
+    def erase(self, column: str, value: str) -> int:
+        """Rewrite the files that hold rows whose `column` equals `value`, without them; return how many rows went."""
+        erased = 0
+        with self._lock:
+            for path in sorted(self.folder.glob("day=*/part-*.parquet")):
+                if not pc.any(pc.equal(pq.read_table(path, columns=[column])[column], value)).as_py():
+                    continue
+                table = pq.ParquetFile(path).read()
+                kept = table.filter(pc.not_equal(table[column], value))
+                erased += table.num_rows - kept.num_rows
+                _replace(path, kept)
+        return erased
+
+
+def _replace(path: Path, table: pa.Table) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(table, beside, compression="zstd")
+    beside.replace(path)
+
+
+def timestamp(at: int) -> datetime:
+    """Return Unix milliseconds as a UTC datetime."""
+    return datetime.fromtimestamp(at / 1000, UTC)

@@ -1,0 +1,99 @@
+"""Slates and interactions become feedback, each slate once."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.events import Slate, SlateItem
+from streams.settings import FlowSettings
+from streams.state.attribution import Attribution
+from streams.state.rewards import REWARDS, reward
+from tests.streams.world import NOW, interaction
+
+SETTINGS = FlowSettings()
+SILENCE = int(SETTINGS.feedback_silence_s * 1000)
+
+
+def slate(request_id: str = "r1", videos: int = 3, *, live: bool = False, served_at: int = NOW) -> Slate:
+    items = tuple(
+        SlateItem(
+            video_id=f"v{n}", position=n, score=1.0, propensity=0.5, source="fresh", reason="", live=live, duration_ms=10_000
+        )
+        for n in range(videos)
+    )
+    return Slate(request_id=request_id, user_id="ann", items=items, served_at=served_at)
+
+
+def test_an_interaction_is_attributed_to_its_place_on_its_page() -> None:
+    state = Attribution()
+    state.on_slate(slate(), NOW)
+    state.on_interaction(interaction(1, "like", video="v1", request_id="r1"), NOW + 1000)
+    state.on_interaction(interaction(2, "like", video="v1", request_id="another"), NOW + 1000)
+    [feedback] = state.close(NOW + 1000 + SILENCE, SETTINGS)
+    assert [item.actions for item in feedback.items] == [(), ("like",), ()]
+    assert feedback.items[1].reward == REWARDS["like"]
+    assert [item.propensity for item in feedback.items] == [0.5, 0.5, 0.5]
+
+
+def test_an_interaction_that_came_before_its_slate_is_not_lost() -> None:
+    state = Attribution()
+    state.on_interaction(interaction(1, "complete", video="v2", request_id="r1"), NOW)
+    state.on_slate(slate(), NOW + 5)
+    [feedback] = state.close(NOW + 5 + SILENCE, SETTINGS)
+    assert feedback.items[2].actions == ("complete",)
+
+
+def test_a_window_closes_after_silence_and_each_interaction_extends_it() -> None:
+    state = Attribution()
+    state.on_slate(slate(), NOW)
+    state.on_interaction(interaction(1, "play", request_id="r1"), NOW + SILENCE - 1)
+    assert state.close(NOW + SILENCE, SETTINGS) == []
+    assert state.next_close(SETTINGS) == NOW + 2 * SILENCE - 1
+    assert len(state.close(NOW + 2 * SILENCE - 1, SETTINGS)) == 1
+    assert state.next_close(SETTINGS) is None
+
+
+def test_a_window_never_outlasts_ten_minutes() -> None:
+    state = Attribution()
+    state.on_slate(slate(), NOW)
+    end = NOW + int(SETTINGS.feedback_max_s * 1000)
+    for number, at in enumerate(range(NOW, end, 30_000)):
+        state.on_interaction(interaction(number, "progress", request_id="r1"), at)
+    assert len(state.close(end, SETTINGS)) == 1
+
+
+def test_a_live_room_closes_its_page_sooner() -> None:
+    state = Attribution()
+    state.on_slate(slate(live=True), NOW)
+    assert len(state.close(NOW + int(SETTINGS.feedback_live_silence_s * 1000), SETTINGS)) == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(["slate", "like", "skip"]), st.integers(0, 4), st.integers(0, 100)), max_size=30))
+def test_every_slate_has_exactly_one_feedback(steps) -> None:
+    state, opened, closed, now = Attribution(), set(), [], NOW
+    for number, (kind, request, wait) in enumerate(steps):
+        now += wait * 1000
+        if kind == "slate":
+            opened.add(f"r{number}")
+            state.on_slate(slate(f"r{number}", served_at=now), now)
+            state.on_slate(slate(f"r{number}", served_at=now), now)
+        else:
+            state.on_interaction(interaction(number, kind, request_id=f"r{request}"), now)
+        closed += state.close(now, SETTINGS)
+    closed += state.close(now + 24 * 3_600_000, SETTINGS)
+    assert sorted(feedback.request_id for feedback in closed) == sorted(opened)
+    assert state.is_empty()
+
+
+def test_a_place_nobody_saw_earns_nothing() -> None:
+    assert reward((), watch_ms=0, duration_ms=10_000) == (0, {})
+
+
+def test_watching_half_earns_half_and_the_end_of_a_video_is_not_counted_twice() -> None:
+    assert reward(("play",), watch_ms=5_000, duration_ms=10_000) == (0.5, {"watch": 0.5})
+    assert reward(("complete",), watch_ms=10_000, duration_ms=10_000) == (1.0, {"complete": 1.0})
+
+
+@given(st.sets(st.sampled_from(sorted(REWARDS))), st.integers(0, 100_000), st.none() | st.integers(1, 100_000))
+def test_the_parts_add_up_to_the_reward(actions, watch_ms, duration_ms) -> None:
+    value, parts = reward(tuple(actions), watch_ms=watch_ms, duration_ms=duration_ms)
+    assert value == sum(parts.values())

@@ -1,0 +1,253 @@
+"""The four dataflows without a broker: events in, events and rows out."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import bytewax.operators as op
+from bytewax.connectors.kafka import KafkaSourceMessage
+from bytewax.dataflow import Dataflow
+from bytewax.testing import TestingSink, TestingSource, run_main
+
+from streams.codec import encode, pack_vector
+from streams.events import Erasure, Instruction, Perception, PlanItem, Slate, SlateItem, Steer
+from streams.features import UserActivity, VideoEngagement
+from streams.flows import feedback, perceive, profile, rerank
+from streams.flows.feature_io import Forget
+from streams.flows.kafka_io import Received, Send, decoder
+from streams.flows.ports import PerceptionUnavailable
+from streams.settings import FlowSettings
+from streams.topics import DEAD_LETTERS, INTERACTIONS, PERCEPTIONS, PLANS, VIDEO_STATS
+from tests.streams.world import NOW, FeaturesInMemory, VideosInMemory, interaction, received, unit, upload
+
+SETTINGS = FlowSettings()
+
+
+def run(graph: Callable[[Any], Any], events: list[Any], *, trace: str | None = None) -> list[list[Any]]:
+    """Run `graph` over `events` and return what came out of each of its streams."""
+    keyed = [(getattr(event, "user_id", None) or event.video_id, received(event, trace=trace)) for event in events]
+    flow = Dataflow("test")
+    streams = graph(op.input("in", flow, TestingSource(keyed, batch_size=3)))
+    outs: list[list[Any]] = [[] for _ in streams]
+    for number, (stream, out) in enumerate(zip(streams, outs, strict=True)):
+        op.output(f"out-{number}", stream, TestingSink(out))
+    run_main(flow)
+    return outs
+
+
+# ── decoding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def message(payload: bytes | None, *, at: int = NOW, headers: list[tuple[str, bytes]] | None = None) -> Any:
+    return KafkaSourceMessage(
+        key=b"k", value=payload, topic="interactions", headers=headers or [], latency=None, offset=7, partition=2,
+        timestamp=(1, at),
+    )  # fmt: skip
+
+
+def test_bad_input_becomes_a_dead_letter_and_stops_nothing() -> None:
+    decode = decoder(INTERACTIONS, "profile")
+    good = interaction(1)
+    out = decode([message(b"\xff\xfe"), message(encode(good)), message(None), message(encode(interaction(2, at=NOW - 10**12)))])
+    [(_, bad), (key, received_event), (_, tombstone), (_, ancient)] = out
+    assert (key, received_event.event) == ("ann", good)
+    for letter, word in ((bad, "interactions:"), (tombstone, "tombstone"), (ancient, "7 days")):
+        assert isinstance(letter, Send)
+        assert letter.topic is DEAD_LETTERS
+        assert word in letter.event.reason
+        assert (letter.event.origin, letter.event.partition, letter.event.offset) == ("interactions", 2, 7)
+    assert bad.event.payload == b"\xff\xfe"
+
+
+def test_the_trace_context_comes_along() -> None:
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    [(_, item)] = decoder(INTERACTIONS, "profile")([message(encode(interaction()), headers=[("traceparent", trace.encode())])])
+    assert isinstance(item, Received)
+    assert item.trace == trace
+
+
+# ── profile ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def profiled(events: list[Any], features: FeaturesInMemory | None = None) -> tuple[list[Any], list[Any]]:
+    rows, stats = run(
+        lambda stream: profile.graph(stream, videos=VideosInMemory(), features=features or FeaturesInMemory()), events
+    )
+    return rows, stats
+
+
+def test_interactions_become_features_of_viewers_and_statistics_of_videos() -> None:
+    events = [interaction(n, "like", user=f"user{n % 2}", video="v1") for n in range(10)]
+    rows, stats = profiled(events)
+    newest = {row.user_id: row for row in rows if isinstance(row, UserActivity)}
+    assert {user: row.likes for user, row in newest.items()} == {"user0": 5, "user1": 5}
+    engagement = [row for row in rows if isinstance(row, VideoEngagement)][-1]
+    assert (engagement.video_id, engagement.likes) == ("v1", 10)
+    assert stats[-1][1].topic is VIDEO_STATS
+    assert stats[-1][1].event.likes == 10
+
+
+def test_events_delivered_twice_change_nothing() -> None:
+    events = [interaction(n, "like", video="v1") for n in range(5)]
+    rows, stats = profiled(events + events)
+    assert [row.likes for row in rows if isinstance(row, UserActivity)][-1] == 5
+    assert stats[-1][1].event.likes == 5
+
+
+def test_an_erased_viewer_leaves_no_row_behind_and_begins_anew() -> None:
+    events = [interaction(1, "like"), Erasure(event_id="x", user_id="ann", occurred_at=NOW), interaction(2, "skip")]
+    rows, _ = profiled(events)
+    place = next(number for number, row in enumerate(rows) if isinstance(row, Forget))
+    assert rows[place].cause == "x"
+    after = [row for row in rows[place:] if isinstance(row, UserActivity)]
+    assert [(row.likes, row.skips) for row in after] == [(0, 1)]
+
+
+# ── perceive ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PerceiverInMemory:
+    """The port `Perceiver`: a perception that says which stage made it."""
+
+    model_version = "test-1"
+
+    def __init__(self, *, away: int = 0) -> None:
+        self.away = away
+
+    def titles(self, uploads: list[Any]) -> list[Perception]:
+        if self.away > 0:
+            self.away -= 1
+            raise PerceptionUnavailable("the encoder is away")
+        return [self.perception(event, "title") for event in uploads]
+
+    def frames(self, event: Any) -> Perception:
+        return self.perception(event, "frames")
+
+    def perception(self, event: Any, stage: Any) -> Perception:
+        return Perception(
+            video=event, stage=stage, summary=event.title, topics=(), embedding=pack_vector(unit(1)),
+            model_version=self.model_version, perceived_at=NOW,
+        )  # fmt: skip
+
+
+def test_titles_are_published_at_once_with_the_trace_of_their_upload() -> None:
+    trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    sends, rows = run(
+        lambda stream: perceive.graph(
+            stream, SETTINGS, perceiver=PerceiverInMemory(), features=FeaturesInMemory(), forget_media=lambda _: 0
+        ),
+        [upload(n) for n in range(40)],
+        trace=trace,
+    )
+    assert [(send.topic, send.event.stage, send.trace) for _, send in sends] == [(PERCEPTIONS, "title", trace)] * 40
+    assert {row.video_id for row in rows} == {f"v{n}" for n in range(40)}
+
+
+# ── rerank ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RankerInMemory:
+    """The port `Ranker`: ranks by name; hears one wish in every text."""
+
+    policy_version = "test-1"
+
+    def __init__(self, *, away: int = 0) -> None:
+        self.away = away
+
+    def steer(self, texts: list[str]) -> list[tuple[Steer, ...]]:
+        if self.away > 0:
+            self.away -= 1
+            raise PerceptionUnavailable("the encoder is away")
+        return [(Steer(text=text, weight=1.0, embedding=b""),) for text in texts]
+
+    def rank(self, request: Any, viewer: Any) -> tuple[PlanItem, ...]:
+        return tuple(PlanItem(video_id=video_id, score=0.0) for video_id in sorted(request.pool))
+
+
+def slate() -> Slate:
+    item = SlateItem(video_id="v1", position=0, score=1.0, propensity=1.0, source="fresh", reason="")
+    return Slate(request_id="r1", user_id="ann", items=(item,), served_at=NOW, pool=("v2", "v1"))
+
+
+def reranked(events: list[Any], **more: Any) -> tuple[list[Any], list[Any]]:
+    ports = {"ranker": RankerInMemory(), "viewers": FeaturesInMemory(), "budget": lambda: True} | more
+    plans, forgets = run(
+        lambda stream: rerank.graph(stream, SETTINGS, videos=VideosInMemory(), clock=lambda: NOW, **ports), events
+    )
+    return plans, forgets
+
+
+def test_an_instruction_becomes_a_plan_that_expires() -> None:
+    instruction = Instruction(event_id="i", user_id="ann", text="more cooking", occurred_at=NOW)
+    plans, _ = reranked([slate(), instruction])
+    [(user, send)] = plans
+    assert (user, send.topic) == ("ann", PLANS)
+    assert [item.video_id for item in send.event.ranking] == ["v1", "v2"]
+    assert [steer.text for steer in send.event.steering] == ["more cooking"]
+    assert send.event.expires_at == NOW + SETTINGS.instruction_ttl_s * 1000
+
+
+def test_a_plan_over_the_budget_is_not_made() -> None:
+    instruction = Instruction(event_id="i", user_id="ann", text="more cooking", occurred_at=NOW)
+    plans, _ = reranked([slate(), instruction], budget=lambda: False)
+    assert plans == []
+
+
+def test_a_skip_streak_is_answered_once_within_the_rate_limit() -> None:
+    events = [slate(), *(interaction(n, "skip") for n in range(9))]
+    plans, _ = reranked(events)
+    assert [send.event.trigger for _, send in plans] == ["skip streak"]
+
+
+def test_rerank_forgets_an_erased_viewer() -> None:
+    _, forgets = reranked([slate(), Erasure(event_id="x", user_id="ann", occurred_at=NOW)])
+    [forget] = forgets
+    assert forget.purge() == {"flow state: rerank": 1}
+
+
+def test_an_instruction_waits_for_the_encoder_and_is_not_forgotten() -> None:
+    now = [NOW]
+    logic = rerank.RerankLogic(None, VideosInMemory(), RankerInMemory(away=2), SETTINGS, lambda: True, lambda: now[0])
+    instruction = Instruction(event_id="i", user_id="ann", text="more cooking", occurred_at=NOW)
+    out, _ = logic.on_batch([received(slate()), received(instruction)])
+    assert not list(out)
+    logic = rerank.RerankLogic(
+        logic.snapshot(), VideosInMemory(), RankerInMemory(away=1), SETTINGS, lambda: True, lambda: now[0]
+    )
+    tries = 0
+    while not (out := list(logic.on_notify()[0])):
+        at = logic.notify_at()
+        assert at is not None
+        now[0], tries = int(at.timestamp() * 1000), tries + 1
+        assert tries < 5
+    assert out[0].request.trigger == "instruction"
+
+
+# ── feedback ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_page_and_what_was_done_with_it_become_feedback() -> None:
+    now = [NOW]
+    logic = feedback.FeedbackLogic(None, SETTINGS, lambda: now[0])
+    events = [slate(), interaction(1, "like", video="v1", request_id="r1"), interaction(2, "play", video="v5")]
+    out, done = logic.on_batch([received(event) for event in events])
+    assert (list(out), done) == ([], False)
+    logic = feedback.FeedbackLogic(logic.snapshot(), SETTINGS, lambda: now[0])
+    at = logic.notify_at()
+    assert at is not None
+    now[0] = int(at.timestamp() * 1000)
+    [made], done = logic.on_notify()
+    assert done
+    assert made.items[0].actions == ("like",)
+
+
+def test_feedback_forgets_the_open_pages_of_an_erased_viewer() -> None:
+    [out] = run(
+        lambda stream: [feedback.graph(stream, SETTINGS)],
+        [slate(), Erasure(event_id="x", user_id="ann", occurred_at=NOW)],
+    )
+    assert [item.purge() for _, item in out] == [{"flow state: feedback": 1}]
+
+
+def test_the_json_of_a_page_is_readable_by_any_client() -> None:
+    assert json.loads(encode(slate()))["items"][0]["propensity"] == 1.0
