@@ -1,0 +1,1 @@
+"""What thinks and what learns."""

@@ -1,0 +1,43 @@
+"""How perception reaches its encoders and its media. Each number says what breaks if it is larger or smaller."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+
+class TritonSettings(BaseModel):
+    """Where the encoders are and how long they may take."""
+
+    grpc_url: str = Field("", description="host:port of Triton's gRPC; empty starts the embedded one under `headwater up`")
+    http_url: str = Field("", description="host:port of Triton's HTTP, for health checks; empty as grpc_url")
+    timeout_s: float = Field(
+        10.0,
+        gt=0,
+        description="deadline of one try of a request: shorter fails on a busy machine, longer waits for a hung server",
+    )
+    attempts: int = Field(3, ge=1, description="tries of one request before its caller is told that the encoders are away")
+    breaker_failures: int = Field(5, ge=1, description="failed requests in a row after which none is sent for a while")
+    breaker_reset_s: float = Field(
+        2.0, gt=0, description="how long none is sent: longer delays the recovery, shorter hammers a starting server"
+    )
+
+
+class MediaSettings(BaseModel):
+    """Which media may be read, and how much of it."""
+
+    allowed_schemes: tuple[str, ...] = Field(("file", "http", "https"), description="schemes of a media_uri")
+    roots: tuple[Path, ...] = Field((Path("var/media"),), description="folders that file: URIs may read below; none other")
+    private_hosts: tuple[str, ...] = Field(
+        (), description="names of hosts that may have a private address, such as an object store of your own"
+    )
+    max_bytes: int = Field(200_000_000, ge=1, description="largest media file; a larger one fills the disk while it is fetched")
+    max_duration_ms: int = Field(3_600_000, ge=1, description="longest video; live rooms have no bound")
+    max_pixels: int = Field(36_000_000, ge=1, description="largest width x height; 8K is 33 million")
+    max_redirects: int = Field(3, ge=0, description="redirects followed, each checked as the first address was")
+    fetch_timeout_s: float = Field(20.0, gt=0, description="longest fetch of one file, all redirects and tries together")
+    decode_timeout_s: float = Field(15.0, gt=0, description="longest probe or decode of one file")
+    decode_memory_bytes: int = Field(
+        1_500_000_000, ge=200_000_000, description="address space of a decoder: 8K needs 1 GB, a bomb takes all there is"
+    )
+    frames: int = Field(8, ge=1, le=64, description="frames seen of one clip: more costs encoder time, fewer miss scenes")
+    live_window_ms: int = Field(10_000, ge=1000, description="how much of a live room's end is seen each time")

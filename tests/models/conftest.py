@@ -1,0 +1,96 @@
+"""What tests of perception share: an encoder in memory that reads words and colours, and clips made of plain colours."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.perception.encoders import FrameReading
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220), "white": (240, 240, 240)}
+
+
+class WordsAndColours:
+    """An `Encoder` without a server: a text is the sum of its words' random directions, a frame is its plain colour's name."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.requests += 1
+        rows = [sum((_direction(word) for word in _words(text)), _direction("")) for text in texts]
+        vectors = np.array(rows, np.float32).reshape(-1, 384)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def frames(self, frames: NDArray[np.uint8]) -> FrameReading:
+        names = list(COLOURS)
+        colours = np.array(list(COLOURS.values()))
+        nearest = [int(np.abs(colours - frame.mean(axis=(0, 1))).sum(axis=1).argmin()) for frame in frames]
+        labels = [[names[at], *(["nothing"] * 9)] for at in nearest]
+        probabilities = np.tile(np.array([0.9, *([0.01] * 9)], np.float32), (len(frames), 1))
+        return FrameReading(labels, probabilities, 0.9 * np.array([_direction(row[0]) for row in labels], np.float32))
+
+
+def _words(text: str) -> list[str]:
+    return "".join(character if character.isalnum() else " " for character in text.casefold()).split()
+
+
+def _direction(word: str) -> NDArray[np.float64]:
+    # Faint, so that a text of no words has a length too.
+    scale = 1.0 if word else 0.01
+    vector = np.random.default_rng(zlib.crc32(word.encode())).normal(size=384)
+    return scale * vector / np.linalg.norm(vector)
+
+
+@pytest.fixture
+def encoder() -> WordsAndColours:
+    return WordsAndColours()
+
+
+MakeClip = Callable[..., Path]
+
+
+@pytest.fixture
+def make_clip(tmp_path: Path) -> MakeClip:
+    """A function that writes a video of plain colours, each for `seconds_each`, and returns its path."""
+
+    def make(
+        name: str = "clip.mp4",
+        colours: Sequence[str] = ("red", "green", "blue", "white"),
+        *,
+        seconds_each: float = 1.0,
+        size: tuple[int, int] = (320, 240),
+        fps: int = 8,
+        frames_each: int | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Path:
+        path = tmp_path / name
+        with av.open(str(path), "w", options=options or {}) as container:
+            stream = container.add_stream("libx264", rate=fps, options={"preset": "ultrafast", "g": "8"})
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+            stream.time_base = Fraction(1, 1000)
+            count = frames_each or max(1, round(seconds_each * fps))
+            for at in range(len(colours) * count):
+                picture = np.full((size[1], size[0], 3), COLOURS[colours[at // count]], np.uint8)
+                frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                frame.time_base, frame.pts = Fraction(1, 1000), round(at * seconds_each * 1000 / count)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+        return path
+
+    return make
+
+
+def colour_of(frame: NDArray[np.uint8]) -> str:
+    """Return the name of a frame's plain colour."""
+    return min(COLOURS, key=lambda name: float(np.abs(frame.mean(axis=(0, 1)) - COLOURS[name]).sum()))
+
+
+@pytest.fixture(name="colour_of")
+def _colour_of() -> Callable[[NDArray[np.uint8]], str]:
+    return colour_of

@@ -1,0 +1,74 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.perception.agent import MODEL_VERSION, PerceptionAgent
+from models.perception.encoders import Encoder
+from models.settings import MediaSettings
+from streams.codec import decode, encode, unpack_vector
+from streams.events import Upload
+from streams.flows.ports import BadMedia
+from streams.topics import PERCEPTIONS
+
+
+def upload(title: str = "a quiet evening", **fields: object) -> Upload:
+    return Upload(**({"event_id": "e", "video_id": "v", "author_id": "a", "title": title, "uploaded_at": 0} | fields))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def agent(encoder: Encoder, tmp_path: Path) -> PerceptionAgent:
+    return PerceptionAgent(encoder, MediaSettings(roots=(tmp_path,)))
+
+
+def test_titles_are_understood_in_order_with_one_request(agent: PerceptionAgent, encoder: Encoder) -> None:
+    agent.titles([upload()])
+    before = encoder.requests  # type: ignore[attr-defined]
+    perceptions = agent.titles([upload("cooking recipes"), upload("guitar music"), upload("")])
+    assert encoder.requests == before + 1  # type: ignore[attr-defined]
+    assert [perception.summary for perception in perceptions] == ["cooking recipes", "guitar music", ""]
+    assert [perception.topics[0].name for perception in perceptions[:2]] == ["cooking", "music"]
+    assert all(perception.stage == "title" and perception.model_version == MODEL_VERSION for perception in perceptions)
+
+
+def test_no_titles_are_no_perceptions(agent: PerceptionAgent) -> None:
+    assert agent.titles([]) == []
+
+
+def test_tags_count_in_topics_and_embedding(agent: PerceptionAgent) -> None:
+    plain, tagged = agent.titles([upload(), upload(tags=("chess",))])
+    assert tagged.topics[0].name == "chess"
+    assert plain.embedding != tagged.embedding
+
+
+def test_frames_say_what_they_show_and_move_the_embedding(
+    agent: PerceptionAgent, encoder: Encoder, make_clip: Callable[..., Path]
+) -> None:
+    clip = make_clip(colours=["red", "red", "red", "blue"])
+    seen = agent.frames(upload(media_uri=clip.as_uri(), language="de"))
+    assert seen.summary == "a quiet evening — shows: red"
+    assert (seen.stage, seen.language, seen.safety) == ("frames", "de", {})
+    assert seen.took_ms > 0
+    red, title = encoder.texts(["red", "a quiet evening"])
+    embedding = unpack_vector(seen.embedding)
+    assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-3)
+    assert embedding @ red > title @ red + 0.3
+    assert decode(PERCEPTIONS, encode(seen)) == seen
+
+
+def test_a_live_room_is_seen_as_it_is_now(agent: PerceptionAgent, make_clip: Callable[..., Path]) -> None:
+    room = make_clip("room.ts", colours=["red", "green"], seconds_each=15)
+    assert agent.frames(upload("live", media_uri=room.as_uri(), kind="live")).summary == "live — shows: green"
+
+
+def test_bad_media_says_which_upload_it_came_with(agent: PerceptionAgent, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    for uri, expected in [
+        (None, "expected a media_uri"),
+        ("ftp://example.com/a.mp4", "scheme 'ftp'"),
+        ("http://127.0.0.1/a.mp4", "expected a public host"),
+        (f"file://{tmp_path}/empty.mp4", "got 0"),
+    ]:
+        with pytest.raises(BadMedia, match=f"upload e: .*{expected}"):
+            agent.frames(upload(media_uri=uri))

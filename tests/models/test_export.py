@@ -1,0 +1,40 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models import export
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    """A folder that looks as an export leaves it."""
+    for file in export.FILES:
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    export.write_manifest(tmp_path)
+    return tmp_path
+
+
+def test_what_is_up_to_date_is_left_alone_without_torch(exported: Path) -> None:
+    program = "import sys, pathlib, models.export as e; print(e.export(pathlib.Path(sys.argv[1])), 'torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program, str(exported)], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["False", "False"]
+
+
+def test_a_missing_file_or_another_recipe_is_not_up_to_date(exported: Path) -> None:
+    assert export.is_current(exported)
+    manifest = (exported / "manifest.json").read_text()
+    (exported / "manifest.json").write_text(manifest.replace("torch", "torch-of-old"))
+    assert not export.is_current(exported)
+    (exported / "manifest.json").write_text(manifest)
+    (exported / export.FILES[0]).unlink()
+    assert not export.is_current(exported)
+
+
+def test_the_classes_are_imagenets_in_order() -> None:
+    names = export.class_names()
+    assert len(names) == 1000
+    assert names[0][0] == "tench"
+    assert names[-1][0] == "toilet tissue"
