@@ -1,5 +1,6 @@
 """The edge: what is taken in, what is turned away and with which words."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -52,10 +53,8 @@ def test_an_upload_survives_the_wire(video_id, title, tags, at) -> None:
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_event_or_a_reason(payload: bytes) -> None:
     for topic in TOPICS:
-        try:
-            decode(topic, payload)
-        except BadEvent as bad:
-            assert str(bad).startswith(topic.name)
+        with contextlib.suppress(BadEvent):
+            assert type(decode(topic, payload)).__name__ in str(topic.carries)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))

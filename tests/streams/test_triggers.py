@@ -1,5 +1,7 @@
 """When a viewer deserves a plan."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,5 +86,5 @@ def test_plans_of_one_viewer_keep_their_distance(steps) -> None:
         triggers.on_interaction(interaction(number, action, at=now), None)
         if triggers.due and triggers.allowed_at(SETTINGS) <= now and triggers.request("ann", now):
             planned.append(now)
-    gaps = [later - earlier for earlier, later in zip(planned, planned[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(planned)]
     assert all(gap >= SETTINGS.plan_min_interval_s * 1000 for gap in gaps)
