@@ -1,5 +1,6 @@
 """Which struct is which feature view, and the columns of its history."""
 
+from functools import cache
 from typing import Any, get_type_hints
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ def entity_key(struct: type[FeatureRow]) -> str:
     return struct.__struct_fields__[0]
 
 
+@cache
 def feature_types(struct: type[FeatureRow]) -> dict[str, Any]:
     """Return the features of `struct` by name with their Python types: all but whose they are and when they were true."""
     hints = get_type_hints(struct)

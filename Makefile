@@ -1,0 +1,35 @@
+# What people do daily, a line each. `demo` and `test` set up what they need first, once.
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+.PHONY: help setup demo test lint types bench reference lock clean
+
+help:  ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup:  ## both environments and the exported models; does nothing where nothing changed
+	@deploy/local/setup.sh
+
+demo: setup  ## the whole loop, live in the terminal: real events, real clips, an audience
+	@.venv/bin/headwater demo
+
+test: setup  ## lint, types, then every test
+	@$(MAKE) --no-print-directory lint types
+	@$(PYTHON) -m pytest
+
+lint: setup  ## ruff: rules and format
+	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+
+types: setup  ## mypy, strict
+	@$(PYTHON) -m mypy
+
+bench: setup  ## one bench for each promise, against a stack of its own
+	@for promise in freshness throughput feed cold_start; do $(PYTHON) -m bench.$$promise || exit 1; done
+
+reference: setup  ## write headwater.toml from the code
+	@$(PYTHON) -m headwater.reference > headwater.toml.new && mv headwater.toml.new headwater.toml
+
+lock: setup  ## resolve pyproject.toml anew and write requirements.lock
+	@$(PYTHON) -m deploy.local.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+clean:  ## remove what setup and runs made
+	@rm -rf .venv .venv-triton var

@@ -1,0 +1,1 @@
+"""Where Headwater runs: the stack on this machine from wheels, and manifests for others."""

@@ -1,0 +1,115 @@
+"""One server process: started so that it can't outlive us, watched until it answers, stopped within a deadline."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NotReady(Exception):
+    """What a health check raises while its server does not answer yet."""
+
+
+class StartFailed(RuntimeError):
+    """A server died or did not answer in time. The message ends with the last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """How one server is started, and how one knows that it serves."""
+
+    name: str
+    command: Sequence[str | Path]
+    ready: Callable[[], object]
+    """Returns once the server answers; raises NotReady or ConnectionError before."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cleanup: Callable[[], None] = lambda: None
+    """Removes what a killed server leaves behind."""
+
+
+def die_with_parent(sign: int = signal.SIGTERM) -> None:
+    """Ask the kernel to send this process `sign` when its parent ends, however it ends.
+
+    Tied to the parent's *thread*: processes are started from a thread that lives as long as they should.
+    """
+    _libc.prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
+
+
+class RunningServer:
+    """A started server with its log file."""
+
+    def __init__(self, server: Server, *, log: Path) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.server, self.log = server, log
+        self._asked = False
+        self.started_at = time.monotonic()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(part) for part in server.command],
+                env=os.environ | dict(server.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+                # A group of its own: Ctrl-C in the terminal reaches us, and we stop the servers in order.
+                process_group=0,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ended(self) -> int | None:
+        """Return the exit status, or None while the server runs."""
+        return self._process.poll()
+
+    def wait_ready(self, *, timeout_s: float) -> float:
+        """Return the seconds from the start until the server answered.
+
+        Raises:
+            StartFailed: it died, or did not answer in time.
+        """
+        reason: object = "no answer"
+        while time.monotonic() < self.started_at + timeout_s:
+            if (status := self.ended()) is not None:
+                raise StartFailed(f"{self.server.name} ended with status {status} while starting; {tail(self.log)}")
+            try:
+                self.server.ready()
+            except (NotReady, ConnectionError) as error:
+                reason = error
+                time.sleep(0.05)
+            else:
+                return time.monotonic() - self.started_at
+        raise StartFailed(
+            f"{self.server.name} did not answer within {timeout_s:g} s (stack.start_timeout_s): {reason}; {tail(self.log)}"
+        )
+
+    def ask_to_stop(self) -> None:
+        """Tell the server to end, without waiting for it."""
+        # Once: a second signal makes Triton crash in the middle of its shutdown.
+        if not self._asked:
+            self._process.terminate()
+            self._asked = True
+
+    def stop(self, *, timeout_s: float) -> None:
+        """End the server: politely first, and for certain after `timeout_s`."""
+        self.ask_to_stop()
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.server.cleanup()
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """Return the last lines of a log, for an error's message."""
+    last = log.read_text(errors="replace").splitlines()[-lines:] if log.exists() else []
+    return "\n".join([f"the end of {log}:", *last])

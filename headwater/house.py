@@ -1,0 +1,195 @@
+"""The whole of Headwater on this machine: servers, flows and API, started in order, kept alive, stopped in order."""
+
+import shutil
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from deploy.local.endpoints import Claim
+from deploy.local.ports import choose
+from deploy.local.process import StartFailed, tail
+from deploy.local.stack import Stack
+from headwater.backoff import Backoff
+from headwater.children import Child, cool_down, warm_up
+from headwater.flows import FLOWS
+from headwater.settings import Settings
+from streams.kafka import check_broker, create_topics
+
+CHECK_EVERY_S = 0.2
+
+Say = Callable[[str], None]
+"""Tells the person at the terminal one line."""
+
+
+class House:
+    """Everything that `headwater up` runs. `settings` has the addresses once it has started.
+
+    Start it from a thread that outlives it, and call `keep`, or what dies stays dead.
+    """
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        """Choose ports and find programs, so that what is missing is said before anything starts.
+
+        Raises:
+            AlreadyRunning, PortTaken, BinaryMissing: with what to do.
+        """
+        self.settings = settings.model_copy(deep=True)
+        self.settings.api.port = choose(settings.api.port, setting="api.port", host=settings.api.host)
+        self._say = say
+        self._stack = Stack(
+            settings.stack, kafka=settings.kafka, features=settings.features, triton=settings.triton, var=settings.var
+        )
+        self._claim = Claim(settings.var)
+        self._children: dict[str, Child] = {}
+        self._backoffs: dict[str, Backoff] = {}
+
+    @property
+    def address(self) -> str:
+        """The API's address."""
+        return f"http://{self.settings.api.host}:{self.settings.api.port}"
+
+    def start(self) -> None:
+        """Start everything and return when the API serves.
+
+        Raises:
+            StartFailed: with the end of the log; what had started is stopped again.
+        """
+        began = time.monotonic()
+        try:
+            # Importing Feast and the rest is the longest part of a start: it goes on while the servers start.
+            warm_up("headwater.warm")
+            self._stack.launch()
+            self.settings = self.settings.at(self._stack.endpoints)
+            self._open_broker(self._stack.wait_ready("broker"))
+            self._done("redis", self._stack.endpoints.redis, self._stack.wait_ready("redis"))
+            self._apply_features()
+            self._start_children()
+            self._done("triton", self._stack.endpoints.triton_grpc, self._stack.wait_ready("triton"))
+            self._wait_for_api()
+        except BaseException:
+            self.stop()
+            raise
+        self._backoffs = {name: self._backoff() for name in (*self._stack.endpoints.embedded, *self._children)}
+        self._claim.publish(msgspec.structs.replace(self._stack.endpoints, api=self.address.removeprefix("http://")))
+        self._say(f"live after {time.monotonic() - began:.1f} s; logs are in {self.settings.var / 'log'}")
+
+    def keep(self, until: Event) -> None:
+        """Start again what dies, after a while that grows, until the event is set."""
+        while not until.wait(CHECK_EVERY_S):
+            self.check()
+
+    def check(self) -> None:
+        """Look once at every process, and start what died and has waited long enough."""
+        ended = self._stack.ended()
+        ended |= {name: status for name, child in self._children.items() if (status := child.ended()) is not None}
+        for name, status in ended.items():
+            backoff = self._backoffs[name]
+            if (wait_s := backoff.died(now=time.monotonic())) is not None:
+                self._say(f"{name} ended with status {status}; it starts again in {wait_s:g} s; its log: {self._log(name)}")
+            if backoff.is_due(now=time.monotonic()):
+                self._restart(name)
+                backoff.started(now=time.monotonic())
+
+    def stop(self) -> None:
+        """Stop everything: first what lets events in, then what works on them, then the servers. Safe to call twice."""
+        timeout_s = self.settings.stack.stop_timeout_s
+        if api := self._children.pop("api", None):
+            api.stop(timeout_s=timeout_s)
+        self._stop_children()
+        cool_down()
+        self._stack.stop()
+        self._claim.release()
+
+    def _restart(self, name: str) -> None:
+        try:
+            if name == "broker":
+                # What it held is gone, and with it the meaning of every offset: all that talks to it begins again.
+                self._stop_children()
+                self._open_broker(self._stack.restart(name))
+                self._start_children()
+            elif name in self._children:
+                self._children[name].start()
+            else:
+                self._stack.restart(name)
+        except StartFailed as error:
+            self._say(str(error))
+        else:
+            self._say(f"{name} runs again")
+
+    def _open_broker(self, took_s: float) -> None:
+        check_broker(self.settings.kafka, timeout_s=10.0)
+        embedded = "broker" in self._stack.endpoints.embedded
+        self._done("broker", f"{self.settings.kafka.bootstrap_servers}{', in memory' if embedded else ''}", took_s)
+        recovery = self.settings.var / "recovery"
+        if embedded and recovery.exists():
+            # Offsets of topics that are gone: resumed from, they would skip the first events of the new ones.
+            shutil.rmtree(recovery)
+            self._say("the embedded broker starts empty: the flows' recovery snapshots of its last run were dropped")
+        started = time.monotonic()
+        created = create_topics(self.settings.kafka)
+        self._done("topics", f"{len(created)} created", time.monotonic() - started)
+
+    def _apply_features(self) -> None:
+        started = time.monotonic()
+        apply = self._child("apply", "headwater.wiring:apply_features", self.settings)
+        apply.finish(timeout_s=self.settings.stack.start_timeout_s)
+        self._children.clear()
+        self._done("features", "views registered", time.monotonic() - started)
+
+    def _start_children(self) -> None:
+        for name in FLOWS:
+            self._child(f"flow-{name}", "headwater.wiring:run_flow", name, self.settings)
+        self._child("api", "headwater.wiring:run_api", self.settings)
+
+    def _child(self, name: str, target: str, *arguments: object) -> Child:
+        child = self._children[name] = Child(name, target, *arguments, log=self._log(name))
+        child.start()
+        return child
+
+    def _stop_children(self) -> None:
+        for child in self._children.values():
+            child.ask_to_stop()
+        while self._children:
+            _, child = self._children.popitem()
+            child.stop(timeout_s=self.settings.stack.stop_timeout_s)
+
+    def _wait_for_api(self) -> None:
+        """Return once the API is ready, which it is when it knows the catalogue."""
+        started = time.monotonic()
+        deadline = started + self.settings.stack.start_timeout_s
+        reason: object = "no answer"
+        while time.monotonic() < deadline:
+            for name, child in self._children.items():
+                if (status := child.ended()) is not None:
+                    raise StartFailed(f"{name} ended with status {status} while starting; {tail(self._log(name))}")
+            try:
+                urllib.request.urlopen(f"{self.address}/readyz", timeout=2.0).close()
+            except OSError as error:
+                reason = error
+                time.sleep(0.05)
+            else:
+                self._done("flows", ", ".join(FLOWS), time.monotonic() - started)
+                return self._done("api", self.address, time.monotonic() - started)
+        raise StartFailed(f"the API was not ready within {deadline - started:g} s: {reason}; {tail(self._log('api'))}")
+
+    def _backoff(self) -> Backoff:
+        return Backoff(longest_s=self.settings.stack.restart_max_s, now=time.monotonic())
+
+    def _log(self, name: str) -> Path:
+        return self.settings.var / "log" / f"{name}.log"
+
+    def _done(self, what: str, detail: str, took_s: float) -> None:
+        self._say(f"{what:<9} {took_s:5.1f} s  {detail}")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()

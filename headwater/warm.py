@@ -1,0 +1,11 @@
+"""Loaded by the process that our children are forked from, and by no other: all that is slow to import, before it is needed."""
+
+import signal
+
+from deploy.local.process import die_with_parent
+from headwater import wiring
+
+__all__ = ["wiring"]
+
+# Left to itself it lives as long as any of its children does, and they end only when it does.
+die_with_parent(signal.SIGKILL)

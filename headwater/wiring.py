@@ -1,0 +1,117 @@
+"""Puts the rooms together: one function for each flow and one for the API.
+
+Importing it costs seconds of CPU (Feast, Bytewax, FastAPI): it is loaded once, in the process that the others are forked from.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+
+from bytewax.dataflow import Dataflow
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from serving.server import serve
+
+from feature_repo import store
+from feature_repo.reader import FeatureReader
+from feature_repo.writer import FeatureWriter
+from headwater.flows import FlowName
+from headwater.settings import Settings
+from headwater.stored_media import forget_media
+from models.perception.agent import PerceptionAgent
+from models.perception.encoders import Encoders
+from models.viewers.interest_ranker import InterestRanker
+from streams.flows import feedback, perceive, profile, rerank
+from streams.flows.run import run
+from streams.kafka import EventProducer
+from streams.videos import VideoTable
+
+
+def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> None:
+    """Run the flow `name` until it is told to stop."""
+    with ExitStack() as held:
+        flow = _BUILD[name](settings, held)
+        run(
+            flow,
+            workers=workers or settings.flows.workers,
+            snapshot_ms=settings.flows.snapshot_ms,
+            recovery_dir=recovery_folder(settings) / name,
+        )
+
+
+def run_api(settings: Settings) -> None:
+    """Serve the API until it is told to stop."""
+    serve(settings.api, settings.feed, settings.kafka, settings.features, settings.media)
+
+
+def apply_features(settings: Settings) -> None:
+    """Register the feature views, as `feast apply` does."""
+    store.apply(settings.features)
+
+
+def recovery_folder(settings: Settings) -> Path:
+    """Return the folder in which each flow keeps its snapshots."""
+    return settings.var / "recovery"
+
+
+def _perceive(settings: Settings, held: ExitStack) -> Dataflow:
+    return perceive.build(
+        settings.kafka,
+        settings.flows,
+        perceiver=PerceptionAgent(Encoders(settings.triton), settings.media),
+        features=held.enter_context(closing(FeatureWriter(settings.features))),
+        producer=_producer(settings, held),
+        forget_media=partial(forget_media, Path(settings.api.media_dir)),
+    )
+
+
+def _profile(settings: Settings, held: ExitStack) -> Dataflow:
+    return profile.build(
+        settings.kafka,
+        videos=_videos(settings, held),
+        features=held.enter_context(closing(FeatureWriter(settings.features))),
+        producer=_producer(settings, held),
+    )
+
+
+def _rerank(settings: Settings, held: ExitStack) -> Dataflow:
+    videos = _videos(settings, held)
+    return rerank.build(
+        settings.kafka,
+        settings.flows,
+        videos=videos,
+        ranker=InterestRanker(Encoders(settings.triton), videos),
+        viewers=FeatureReader(settings.features),
+        producer=_producer(settings, held),
+        budget=plan_budget(settings.flows.plan_budget_per_minute),
+    )
+
+
+def _feedback(settings: Settings, held: ExitStack) -> Dataflow:
+    return feedback.build(settings.kafka, settings.flows, producer=_producer(settings, held))
+
+
+_BUILD: dict[FlowName, Callable[[Settings, ExitStack], Dataflow]] = {
+    "perceive": _perceive,
+    "profile": _profile,
+    "rerank": _rerank,
+    "feedback": _feedback,
+}
+
+
+def plan_budget(per_minute: int) -> Callable[[], bool]:
+    """Return what says, when asked, whether one more plan may be made now."""
+    limiter, rate = MovingWindowRateLimiter(MemoryStorage()), RateLimitItemPerMinute(per_minute)
+    return lambda: limiter.hit(rate, "plans")
+
+
+def _producer(settings: Settings, held: ExitStack) -> EventProducer:
+    return held.enter_context(closing(EventProducer(settings.kafka, patient=True)))
+
+
+def _videos(settings: Settings, held: ExitStack) -> VideoTable:
+    videos = VideoTable()
+    held.enter_context(closing(videos.follow(settings.kafka)))
+    return videos
