@@ -1,0 +1,1 @@
+"""The HTTP API and the feed pipeline: where viewers' apps meet the loop."""

@@ -1,0 +1,36 @@
+"""The HTTP API of one node."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+
+from serving import errors, openapi
+from serving.middleware import BodyLimit, Telemetry
+from serving.node import Node
+from serving.routes import feed, health, instructions, interactions, uploads, users, videos
+
+_DESCRIPTION = """A streaming real-time recommender: a video uploaded now can be shown now,
+a tap made now changes the next page.
+
+Errors have one shape: `{"error": {"type", "message", "field", "bound", "index"}}`. Times are Unix milliseconds, UTC.
+"""
+
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def create_app(node: Node, *, lifespan: Lifespan = _nothing) -> FastAPI:
+    """Return the application that serves `node`; `lifespan` starts and stops what runs beside it."""
+    app = FastAPI(title="Headwater", version="1", description=_DESCRIPTION, lifespan=lifespan)
+    for module in (uploads, interactions, instructions, feed, videos, users, health):
+        app.include_router(module.routes(node))
+    errors.install(app)
+    openapi.install(app)
+    app.add_middleware(BodyLimit, json_bytes=node.api.max_body_bytes, media_bytes=node.media.max_bytes)
+    app.add_middleware(Telemetry, metrics=node.metrics)
+    return app

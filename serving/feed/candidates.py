@@ -1,0 +1,48 @@
+"""The candidates of one request as arrays, so that a stage handles a thousand of them in one numpy call."""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.columns import Floats, Rows
+from serving.feed.query import NO_ROWS
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Catalogue rows, each once; `found_by` has bit i set where source i brought the row.
+
+    `vectors`, (n, 384), and `parts`, what each scorer added, are there from the scorers on.
+    """
+
+    rows: Rows
+    found_by: NDArray[np.int64]
+    vectors: NDArray[np.float32] | None = None
+    parts: dict[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @staticmethod
+    def merge(found: list[Rows]) -> "Candidates":
+        """Return what the sources found, in the order of their bits."""
+        bits = np.repeat(np.int64(1) << np.arange(len(found), dtype=np.int64), [len(rows) for rows in found])
+        rows, place = np.unique(np.concatenate([NO_ROWS, *found]), return_inverse=True)
+        found_by = np.zeros(len(rows), dtype=np.int64)
+        np.bitwise_or.at(found_by, place, bits)
+        return Candidates(rows, found_by)
+
+    def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
+        """Return those where `mask` is true."""
+        return replace(self, rows=self.rows[mask], found_by=self.found_by[mask])
+
+    @property
+    def value(self) -> Floats:
+        """Return what each candidate is worth: the sum of its parts."""
+        return np.sum(list(self.parts.values()), axis=0, dtype=np.float32) if self.parts else np.zeros(len(self), np.float32)
+
+    def embedded(self) -> NDArray[np.float32]:
+        """Return `vectors`; scorers and the selector run after they were looked up."""
+        assert self.vectors is not None, "vectors are looked up between the filters and the scorers"
+        return self.vectors

@@ -1,0 +1,1 @@
+"""What follows from a page that was made, off the path of its answer."""

@@ -1,0 +1,19 @@
+"""Remember what was served: for this viewer, not to repeat it; for each video, against its exploration budget."""
+
+from dataclasses import dataclass
+
+from serving.catalogue import Catalogue
+from serving.feed.page import Page
+from serving.viewers import LastPages
+
+
+@dataclass(frozen=True)
+class RememberServed:
+    catalogue: Catalogue
+    last_pages: LastPages
+    name: str = "remember-served"
+
+    def follow(self, page: Page) -> None:
+        self.catalogue.columns.served[page.rows] += 1
+        query = page.query
+        self.last_pages.add(query.user_id, [item.card.video.video_id for item in page.items], now_ms=query.now_ms)

@@ -1,0 +1,42 @@
+"""Tell the loop what was served: the slate, with propensities and the candidate pool."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.feed.page import Page
+from streams.events import Slate, SlateItem
+
+
+@dataclass(frozen=True)
+class SlateEvent:
+    """`publish(slate, trace)` queues the event and returns at once."""
+
+    publish: Callable[[Slate, str | None], None]
+    policy_version: str
+    name: str = "slate-event"
+
+    def follow(self, page: Page) -> None:
+        query = page.query
+        items = tuple(
+            SlateItem(
+                video_id=item.card.video.video_id,
+                position=item.position,
+                score=item.score,
+                propensity=item.propensity,
+                source=item.source,
+                reason=item.reason,
+                live=item.card.video.kind == "live",
+                duration_ms=item.card.video.duration_ms,
+            )
+            for item in page.items
+        )
+        slate = Slate(
+            request_id=query.request_id,
+            user_id=query.user_id,
+            items=items,
+            served_at=query.now_ms,
+            pool=page.pool,
+            policy_version=self.policy_version,
+            features_as_of=query.viewer.as_of,
+        )
+        self.publish(slate, query.trace)

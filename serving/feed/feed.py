@@ -1,0 +1,112 @@
+"""The feed of this node: its memory, and the pipeline's stages composed over it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from serving.catalogue import Catalogue
+from serving.feed.effects.served import RememberServed
+from serving.feed.effects.slate_event import SlateEvent
+from serving.feed.filters.blocked import Blocked
+from serving.feed.filters.seen import Seen
+from serving.feed.filters.servable import Servable
+from serving.feed.filters.too_old import TooOld
+from serving.feed.filters.unsafe import Unsafe
+from serving.feed.hydrators.plan import PlanHydrator
+from serving.feed.hydrators.seen import SeenHydrator
+from serving.feed.hydrators.taste import TasteHydrator
+from serving.feed.hydrators.viewer import ViewerHydrator
+from serving.feed.pipeline import FeedPipeline, Stages
+from serving.feed.scorers.again import Again
+from serving.feed.scorers.engagement import Engagement
+from serving.feed.scorers.followed import FollowedAuthor
+from serving.feed.scorers.freshness import Freshness
+from serving.feed.scorers.interest import Interest
+from serving.feed.scorers.live import LiveRoom
+from serving.feed.scorers.plan_rank import PlanRank
+from serving.feed.scorers.steering import Steering
+from serving.feed.selector import PageSelector
+from serving.feed.sources.asked import AskedFor
+from serving.feed.sources.exploration import Exploration
+from serving.feed.sources.followed import Followed
+from serving.feed.sources.fresh import Fresh
+from serving.feed.sources.live import LiveNow
+from serving.feed.sources.planned import Planned
+from serving.feed.sources.popular import Popular
+from serving.feed.sources.similar_to_interests import SimilarToInterests
+from serving.feed.sources.similar_to_recent import SimilarToRecent
+from serving.settings import FeedSettings
+from serving.shelves import Shelves
+from serving.viewers import LastPages, Plans, Viewers
+from streams.events import Slate
+from streams.flows.ports import ViewerSource
+
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What one API node remembers, and the pipeline over it."""
+
+    catalogue: Catalogue
+    shelves: Shelves
+    viewers: Viewers
+    plans: Plans
+    last_pages: LastPages
+    pipeline: FeedPipeline
+
+    def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
+        """Let old videos leave and fill the shelves anew; call it every few seconds, from any thread."""
+        self.catalogue.evict(now_ms=now_ms)
+        self.shelves.renew(now_ms=now_ms, rng=rng)
+
+
+def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
+    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
+    catalogue = Catalogue(settings)
+    shelves = Shelves(catalogue, settings)
+    viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
+    size, weights = settings.source_size, settings.weights
+    stages = Stages(
+        hydrators=(
+            ViewerHydrator(viewers),
+            PlanHydrator(plans),
+            SeenHydrator(catalogue, last_pages),
+            TasteHydrator(catalogue, settings.recent_likes),
+        ),
+        sources=(
+            AskedFor(catalogue.index, size),
+            Planned(catalogue),
+            SimilarToRecent(catalogue.index, size),
+            SimilarToInterests(catalogue.index, size),
+            Followed(catalogue, size),
+            LiveNow(catalogue, size),
+            Exploration(catalogue, shelves, size),
+            Popular(shelves, size),
+            Fresh(shelves, size),
+        ),
+        filters=(
+            Servable(catalogue),
+            Blocked(catalogue),
+            Unsafe(catalogue, settings.unsafe_above),
+            TooOld(catalogue, int(settings.max_age_h * _HOUR_MS)),
+            Seen(),
+        ),
+        scorers=(
+            Interest(weights.interest),
+            Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
+            Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
+            FollowedAuthor(catalogue, weights.followed),
+            LiveRoom(catalogue, weights.live),
+            PlanRank(catalogue, weights.plan),
+            Steering(weights.steering),
+            Again(),
+        ),
+        selector=PageSelector(catalogue, shelves, settings),
+        effects=(
+            RememberServed(catalogue, last_pages),
+            SlateEvent(publish, settings.policy_version),
+        ),
+    )
+    return Feed(catalogue, shelves, viewers, plans, last_pages, FeedPipeline(stages.without(settings.off), catalogue.vectors))

@@ -1,0 +1,1 @@
+"""What must not, or need not, be shown."""

@@ -1,0 +1,62 @@
+"""Why a video is on the page, in words that its viewer understands."""
+
+import numpy as np
+
+from serving.catalogue import Card, Catalogue
+from serving.columns import Floats
+from serving.feed.query import Query
+from serving.feed.scorers.steering import UNRELATED
+from streams.state.engagement import INTEREST
+
+# Above this cosine two titles are about the same thing, as a viewer would see it.
+_ALIKE = 0.35
+_LIKE = INTEREST["like"]
+
+
+def reason(query: Query, row: int, card: Card, catalogue: Catalogue, *, explored: bool, again: bool, popular: bool) -> str:
+    """Return the strongest true reason."""
+    vector = catalogue.vectors(np.array([row], dtype=np.int64))[0]
+    history = query.viewer.history
+    wish = _wish(query, vector)
+    if again:
+        return "You have seen what is new: worth another look"
+    if wish is not None:
+        return f"You asked for more {wish}"
+    if card.video.kind == "live":
+        return "Live now"
+    if history is not None and card.video.author_id in history.followed:
+        return f"From @{card.video.author_id}, whom you follow"
+    if explored:
+        return "New: you are among the first to see it"
+    return (
+        _taste(query, card, vector, catalogue) or _planned(query, card) or ("Popular right now" if popular else "Just uploaded")
+    )
+
+
+def _wish(query: Query, vector: Floats) -> str | None:
+    wanted = query.wishes.weights > 0
+    if not wanted.any():
+        return None
+    near = np.where(wanted, query.wishes.vectors @ vector, -1.0)
+    best = int(near.argmax())
+    return query.wishes.texts[best] if near[best] > UNRELATED + 0.1 else None
+
+
+def _taste(query: Query, card: Card, vector: Floats, catalogue: Catalogue) -> str | None:
+    taste, interests = query.taste, query.viewer.interests
+    if len(taste.liked):
+        near = taste.liked_vectors @ vector
+        nearest = int(near.argmax())
+        if near[nearest] >= _ALIKE:
+            did = "liked" if taste.liked_weights[nearest] >= _LIKE else "watched"
+            return f"Because you {did} “{catalogue.card(int(taste.liked[nearest])).video.title}”"
+    if interests is not None:
+        shared = next((topic for topic in interests.topics if topic in card.topics), None)
+        if shared is not None:
+            return f"More {shared}, like you watched lately"
+    return None
+
+
+def _planned(query: Query, card: Card) -> str | None:
+    ranking = query.plan.ranking if query.plan is not None else ()
+    return next((item.reason for item in ranking if item.video_id == card.video.video_id and item.reason), None)

@@ -1,0 +1,1 @@
+"""What makes a candidate worth showing, one part each."""

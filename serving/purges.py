@@ -1,0 +1,94 @@
+"""Proofs of erasure: who wants a viewer or a video forgotten waits here for what each store answers."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+from msgspec import Struct
+
+from streams.events import Purged
+from streams.follower import Followed
+from streams.topics import Topic
+
+# What the flows answer for; the API adds its own memory.
+VIDEO_STORES = ("perceptions topic", "video-stats topic", "redis: video features")
+MEDIA_FILES = "media files"
+USER_STORES = ("redis: user features", "feature log", "flow state: profile", "flow state: rerank", "flow state: feedback")
+
+
+class Store(Struct, frozen=True, kw_only=True):
+    """What one store let go of. A pending one has not answered yet; one that expires forgets by its retention."""
+
+    store: str
+    status: Literal["purged", "pending", "expires"]
+    purged: int = 0
+    detail: str = ""
+
+
+class _Waiting:
+    def __init__(self, expected: frozenset[str]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.changed = asyncio.Event()
+        self.missing = set(expected)
+        self.stores: dict[str, Store] = {}
+
+    def take(self, proof: Purged) -> None:
+        before = self.stores.get(proof.store)
+        # A proof may come twice: the first counts, as the second found nothing left.
+        if before is None or before.purged < proof.count:
+            self.stores[proof.store] = Store(store=proof.store, status="purged", purged=proof.count)
+        self.missing.discard(proof.store)
+        if not self.missing:
+            self.changed.set()
+
+
+class Purges:
+    """Collects proofs by their cause. `forget_user` is called for every viewer that any node had erased."""
+
+    def __init__(self, forget_user: Callable[[str], object]) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+        self._forget_user = forget_user
+
+    def follow(self, batch: Sequence[Followed]) -> None:
+        """Take over a batch of proofs, as a Follower hands it over."""
+        for followed in batch:
+            proof = followed.event
+            if isinstance(proof, Purged):
+                if proof.subject == "user":
+                    self._forget_user(proof.subject_id)
+                waiting = self._waiting.get(proof.cause)
+                if waiting is not None:
+                    waiting.loop.call_soon_threadsafe(waiting.take, proof)
+
+    @contextmanager
+    def expect(self, cause: str, stores: Sequence[str]) -> Iterator["Proofs"]:
+        """Collect the proofs for `cause` from now on: begin before the event is published."""
+        waiting = self._waiting[cause] = _Waiting(frozenset(stores))
+        try:
+            yield Proofs(waiting)
+        finally:
+            del self._waiting[cause]
+
+
+class Proofs:
+    """The proofs for one cause, as they come."""
+
+    def __init__(self, waiting: _Waiting) -> None:
+        self._waiting = waiting
+
+    async def wait(self, timeout_s: float) -> list[Store]:
+        """Return what every store answered within `timeout_s`, those still pending last."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.changed.wait(), timeout_s)
+        pending = [
+            Store(store=name, status="pending", detail=f"no proof within {timeout_s:g} s; it follows on the topic `purges`")
+            for name in sorted(self._waiting.missing)
+        ]
+        return [*sorted(self._waiting.stores.values(), key=lambda store: store.store), *pending]
+
+
+def expiring(topic: Topic) -> Store:
+    """Return the line of a topic that keeps its events until they expire."""
+    days = topic.retention_ms / 86_400_000
+    return Store(store=f"topic {topic.name}", status="expires", detail=f"events expire after {days:g} days")

@@ -1,0 +1,35 @@
+"""/healthz, /readyz and /metrics: for those who run it."""
+
+from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+
+from serving.node import Node
+from serving.openapi import Json
+
+
+def routes(node: Node) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    @router.get("/healthz", response_class=Json, summary="Is the process alive?")
+    async def healthz() -> Json:
+        """Answers as long as the process does: restart it when this fails, and only then."""
+        return Json({"status": "alive"})
+
+    @router.get("/readyz", response_class=Json, summary="May requests be sent here?")
+    async def readyz() -> Json:
+        """503 while something required is away; "degraded" where the feed goes on without it."""
+        checks = await node.checks()
+        missing = any(check.required and not check.ok for check in checks)
+        degraded = any(not check.ok for check in checks)
+        status = "not ready" if missing else "degraded" if degraded else "ready"
+        return Json({"status": status, "videos": len(node.feed.catalogue), "checks": checks}, 503 if missing else 200)
+
+    @router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
+    async def metrics() -> Response:
+        return Response(node.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router

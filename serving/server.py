@@ -1,0 +1,184 @@
+"""The API process: a node with real clients, the threads that fill its memory, and uvicorn around it."""
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from threadpoolctl import threadpool_limits
+
+from feature_repo.settings import FeatureStoreSettings
+from models.settings import MediaSettings
+from serving.api import create_app
+from serving.catalogue import Catalogue
+from serving.feed.feed import Feed
+from serving.node import Check, Node
+from serving.settings import ApiSettings, FeedSettings
+from streams.clock import now_ms
+from streams.flows.ports import ViewerSource
+from streams.follower import Follower
+from streams.kafka import EventProducer, KafkaSettings, check_broker
+from streams.topics import PLANS, PURGES
+
+log = logging.getLogger(__name__)
+
+# A request that waits for the interpreter's lock waits this long for a busy thread to give it up; the default, 5 ms, is
+# a fifth of what a page may take.
+_SWITCH_S = 0.0005
+# How long the answers of /readyz are good for: an eager prober must not become the broker's load.
+_CHECKED_FOR_S = 2.0
+
+
+def serve(
+    api: ApiSettings, feed: FeedSettings, kafka: KafkaSettings, features: FeatureStoreSettings, media: MediaSettings
+) -> None:
+    """Serve until SIGTERM or SIGINT: then requests in flight are answered, and what was accepted is flushed.
+
+    Raises:
+        ValueError: settings that contradict each other.
+    """
+    sys.setswitchinterval(_SWITCH_S)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again once it has stopped: the default would then end us before the producer is flushed.
+        signal.signal(signum, lambda *_: sys.exit(0))
+    with ExitStack() as held:
+        # The feed's matrices are small: a second thread of the linear algebra costs more waiting than it saves.
+        held.enter_context(threadpool_limits(1, user_api="blas"))
+        app = held.enter_context(application(api, feed, kafka, features, media))
+        uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=api.host,
+                port=api.port,
+                loop="uvloop",
+                http="httptools",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=int(api.stop_grace_s),
+            )
+        ).run()
+
+
+@contextmanager
+def application(
+    api: ApiSettings, feed: FeedSettings, kafka: KafkaSettings, features: FeatureStoreSettings, media: MediaSettings
+) -> Iterator[FastAPI]:
+    """Give the application with real clients; what it holds is flushed and closed in the end."""
+    # Feast takes seconds to import: whoever needs only the settings of this room shall not wait for it.
+    from feature_repo.reader import FeatureReader
+
+    _check_media_folder(api, media)
+    with ExitStack() as held:
+        producer = EventProducer(kafka)
+        held.callback(_flush, producer, api.stop_grace_s)
+        viewers = FeatureReader(features)
+        readiness = Readiness(kafka, viewers)
+        node = Node(api, feed, media, publisher=producer, viewers=viewers, checks=readiness.checks)
+        held.enter_context(closing(node.feed.viewers))
+        readiness.followers = {
+            "catalogue": Follower(kafka, Catalogue.topics, node.feed.catalogue.follow, name="catalogue"),
+            "plans": Follower(kafka, [PLANS], node.feed.plans.follow, name="plans"),
+            "purges": Follower(kafka, [PURGES], node.purges.follow, from_end=True, name="purges"),
+        }
+
+        @asynccontextmanager
+        async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+            with ExitStack() as running:
+                for follower in readiness.followers.values():
+                    running.enter_context(closing(follower.start()))
+                running.enter_context(_sweeping(node.feed, readiness.followers["catalogue"], every_s=feed.shelf_every_s))
+                yield
+
+        yield create_app(node, lifespan=lifespan)
+
+
+class Readiness:
+    """Whether this node may be sent requests, asked again at most every two seconds."""
+
+    def __init__(self, kafka: KafkaSettings, viewers: ViewerSource) -> None:
+        self.followers: dict[str, Follower] = {}
+        self._kafka = kafka
+        self._viewers = viewers
+        self._checked_at = -_CHECKED_FOR_S
+        self._clients: list[Check] = []
+        self._checking = asyncio.Lock()
+
+    async def checks(self) -> list[Check]:
+        """Return what this node needs and whether it is there."""
+        caught_up = [
+            Check(name=name, ok=follower.caught_up.is_set(), detail="" if follower.caught_up.is_set() else "still reading")
+            for name, follower in self.followers.items()
+        ]
+        async with self._checking:
+            if time.monotonic() > self._checked_at + _CHECKED_FOR_S:
+                self._clients = list(await asyncio.gather(asyncio.to_thread(self._broker), asyncio.to_thread(self._features)))
+                self._checked_at = time.monotonic()
+        return [*caught_up, *self._clients]
+
+    def _broker(self) -> Check:
+        try:
+            check_broker(self._kafka, timeout_s=2.0)
+        except ConnectionError as error:
+            return Check(name="broker", ok=False, detail=str(error))
+        return Check(name="broker", ok=True)
+
+    def _features(self) -> Check:
+        try:
+            self._viewers.viewer("readyz")
+        except Exception as error:
+            detail = f"pages are made from memory: {error}"
+            return Check(name="features", ok=False, required=False, detail=detail)
+        return Check(name="features", ok=True, required=False)
+
+
+@contextmanager
+def _sweeping(feed: Feed, loading: Follower, *, every_s: float) -> Iterator[None]:
+    """Sweep the feed every few seconds, on a thread of its own."""
+    stopping = threading.Event()
+    rng = np.random.default_rng()
+    # While a hundred thousand videos come in, the collector would look at all of them again and again, and find nothing.
+    gc.disable()
+
+    def sweep() -> None:
+        while not stopping.wait(every_s):
+            try:
+                feed.sweep(now_ms=now_ms(), rng=rng)
+            except Exception:
+                # A thread that dies here would leave the shelves as they are for ever.
+                log.exception("the shelves could not be renewed")
+            if loading.caught_up.is_set() and not gc.isenabled():
+                # What was loaded stays: looked at by every full collection, it would stop all requests for half a second.
+                gc.freeze()
+                gc.enable()
+
+    thread = threading.Thread(target=sweep, name="sweep", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join(5.0)
+        gc.enable()
+
+
+def _flush(producer: EventProducer, timeout_s: float) -> None:
+    left = producer.close(timeout_s)
+    if left:
+        log.error("%d events were not taken by the broker within %g s", left, timeout_s)
+
+
+def _check_media_folder(api: ApiSettings, media: MediaSettings) -> None:
+    folder = Path(api.media_dir).resolve()
+    if not any(folder.is_relative_to(root.resolve()) for root in media.roots):
+        roots = ", ".join(map(str, media.roots))
+        raise ValueError(f"api.media_dir {api.media_dir} is not below media.roots ({roots}): uploaded files could not be read")
