@@ -15,8 +15,8 @@ from serving.purges import Purges, Store
 from serving.settings import ApiSettings, FeedSettings
 from streams.clock import Clock, now_ms
 from streams.events import Event, Slate
-from streams.flows.ports import ViewerSource
 from streams.kafka import NotAccepted
+from streams.ports import ViewerSource
 from streams.topics import SLATES, Topic
 
 

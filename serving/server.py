@@ -24,9 +24,9 @@ from serving.feed.feed import Feed
 from serving.node import Check, Node
 from serving.settings import ApiSettings, FeedSettings
 from streams.clock import now_ms
-from streams.flows.ports import ViewerSource
 from streams.follower import Follower
 from streams.kafka import EventProducer, KafkaSettings, check_broker
+from streams.ports import ViewerSource
 from streams.topics import PLANS, PURGES
 
 log = logging.getLogger(__name__)

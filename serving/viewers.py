@@ -10,8 +10,8 @@ from serving.recent import Recent
 from serving.settings import FeedSettings
 from streams.events import Plan
 from streams.features import ViewerFeatures
-from streams.flows.ports import ViewerSource
 from streams.follower import Followed
+from streams.ports import ViewerSource
 
 log = logging.getLogger(__name__)
 

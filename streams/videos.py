@@ -2,9 +2,9 @@
 
 from streams.codec import unpack_vector
 from streams.events import Perception
-from streams.flows.ports import Video
 from streams.follower import Followed, Follower
 from streams.kafka import KafkaSettings
+from streams.ports import Video
 from streams.topics import PERCEPTIONS
 
 

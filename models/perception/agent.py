@@ -15,7 +15,7 @@ from models.settings import MediaSettings
 from streams.codec import pack_vector
 from streams.events import Perception, Upload
 from streams.features import Vector
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 # Part of every perception: what was perceived by another version is perceived again.
 MODEL_VERSION = "minilm-l6+efficientnet-lite0-1"

@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from models.settings import TritonSettings
 from streams.features import Vector
-from streams.flows.ports import PerceptionUnavailable
+from streams.ports import PerceptionUnavailable
 
 # Texts of one request: more, and a viewer's instruction waits behind a catalogue's titles; fewer, and the way there costs more.
 TEXT_BATCH = 32

@@ -15,7 +15,7 @@ import httpx
 import stamina
 
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 Resolve = Callable[[str], list[str]]
 

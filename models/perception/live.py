@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 from models.perception.fetch import Resolve, resolve
 from models.perception.media import local_copy
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 _MARK = b"#EXTM3U"
 # A master playlist names media playlists, and those name segments; deeper is no HLS.

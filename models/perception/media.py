@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from models.perception.fetch import Resolve, fetch, is_public, resolve
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 _DECODER = Path(__file__).with_name("decode.py")
 _SIDE = 224

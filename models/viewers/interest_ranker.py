@@ -10,7 +10,7 @@ from models.viewers.instructions import wishes
 from streams.codec import pack_vector, unpack_vector
 from streams.events import PlanItem, Steer
 from streams.features import UserInterests, Vector, ViewerFeatures
-from streams.flows.ports import PlanRequest, Video, Videos
+from streams.ports import PlanRequest, Video, Videos
 
 # The mood of this half hour before the taste of these weeks, but not instead of it.
 SHORT_SHARE = 0.6

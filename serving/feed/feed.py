@@ -40,7 +40,7 @@ from serving.settings import FeedSettings
 from serving.shelves import Shelves
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
-from streams.flows.ports import ViewerSource
+from streams.ports import ViewerSource
 
 _HOUR_MS = 3_600_000
 

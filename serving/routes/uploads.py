@@ -16,7 +16,7 @@ from serving.node import Node
 from serving.openapi import Json, answers, body, ref
 from serving.outputs import UploadAccepted
 from streams.events import Upload
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 from streams.topics import UPLOADS
 
 _EXAMPLES = {

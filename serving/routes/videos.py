@@ -15,7 +15,7 @@ from serving.openapi import Json, answers
 from serving.outputs import EventAccepted, Forgotten, VideoView, video_view
 from serving.purges import MEDIA_FILES, VIDEO_STORES, expiring
 from streams.events import LiveEnded, Takedown
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 from streams.topics import UPLOADS
 
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from streams.events import Purged
 from streams.features import FeatureRow
-from streams.flows.ports import Features
 from streams.kafka import EventProducer
+from streams.ports import Features
 from streams.topics import PURGES
 
 

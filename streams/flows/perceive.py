@@ -13,10 +13,10 @@ from streams.events import Perception, Upload
 from streams.flows.feature_io import FeatureItem, write_features
 from streams.flows.kafka_io import Keyed, Send, events_of, publish
 from streams.flows.perceive_video import PerceiveLogic, Titled
-from streams.flows.ports import Features, Perceiver, PerceptionUnavailable
 from streams.flows.split import split
 from streams.flows.workers import Workers
 from streams.kafka import EventProducer, KafkaSettings
+from streams.ports import Features, Perceiver, PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.topics import UPLOADS
 

@@ -16,8 +16,8 @@ from streams.events import LiveEnded, Perception, Takedown, Upload
 from streams.features import VideoContent
 from streams.flows.feature_io import FeatureItem, Forget
 from streams.flows.kafka_io import Received, Send, dead_letter
-from streams.flows.ports import BadMedia, Features, Perceiver, PerceptionUnavailable
 from streams.flows.workers import Workers
+from streams.ports import BadMedia, Features, Perceiver, PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.state.snapshot import dump, load
 from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS

@@ -15,9 +15,9 @@ from streams.events import Erasure, Interaction
 from streams.features import FeatureRow, VideoEngagement
 from streams.flows.feature_io import FeatureItem, Forget, write_features
 from streams.flows.kafka_io import Keyed, Received, Send, events_of, publish
-from streams.flows.ports import Features, Videos
 from streams.flows.split import split
 from streams.kafka import EventProducer, KafkaSettings
+from streams.ports import Features, Videos
 from streams.state.engagement import Engaged, VideoEngagementState
 from streams.state.snapshot import dump, load
 from streams.state.viewer import Viewer

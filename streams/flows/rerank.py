@@ -18,9 +18,9 @@ from streams.events import Erasure, Instruction, Interaction, Plan, Slate
 from streams.features import ViewerFeatures
 from streams.flows.feature_io import FeatureItem, Forget, write_features
 from streams.flows.kafka_io import Keyed, Received, Send, events_of, publish
-from streams.flows.ports import PerceptionUnavailable, PlanRequest, Ranker, Videos, ViewerSource
 from streams.flows.split import split
 from streams.kafka import EventProducer, KafkaSettings
+from streams.ports import PerceptionUnavailable, PlanRequest, Ranker, Videos, ViewerSource
 from streams.settings import FlowSettings
 from streams.state.snapshot import dump, load
 from streams.state.triggers import Triggers

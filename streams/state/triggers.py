@@ -4,7 +4,7 @@ from msgspec import Struct, field
 
 from streams.events import Instruction, Interaction, Slate, Steer
 from streams.features import Vector
-from streams.flows.ports import PlanRequest, Video
+from streams.ports import PlanRequest, Video
 from streams.settings import FlowSettings
 from streams.state.decay import Decay
 from streams.state.engagement import INTEREST

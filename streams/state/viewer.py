@@ -6,7 +6,7 @@ from msgspec import Struct, field
 
 from streams.events import Interaction
 from streams.features import FeatureRow, UserActivity, UserHistory, UserInterests
-from streams.flows.ports import Video, Videos
+from streams.ports import Video, Videos
 from streams.state.engagement import INTEREST, Engaged
 from streams.state.history import History
 from streams.state.interests import Interests

@@ -9,7 +9,7 @@ from models.perception.encoders import Encoder
 from models.settings import MediaSettings
 from streams.codec import decode, encode, unpack_vector
 from streams.events import Upload
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 from streams.topics import PERCEPTIONS
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from models.perception.encoders import Encoders
 from models.settings import TritonSettings
-from streams.flows.ports import PerceptionUnavailable
+from streams.ports import PerceptionUnavailable
 
 # Port 9 (discard) is refused at once on loopback.
 NOWHERE = TritonSettings(grpc_url="127.0.0.1:9", attempts=2, timeout_s=1, breaker_failures=3, breaker_reset_s=60)

@@ -8,7 +8,7 @@ import pytest
 from models.perception.fetch import fetch, is_public, pinned_address
 from models.perception.media import local_copy
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 HOST = "clips.example.com"
 CLIP = b"a clip, for all that a fetch knows"

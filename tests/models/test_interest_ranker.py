@@ -8,7 +8,7 @@ from models.perception.encoders import TextEncoder
 from models.viewers.interest_ranker import InterestRanker
 from streams.codec import unpack_vector
 from streams.features import UserInterests, ViewerFeatures
-from streams.flows.ports import PlanRequest, Video
+from streams.ports import PlanRequest, Video
 
 TITLES = {
     "noodles": "cooking beef noodles",

@@ -6,7 +6,7 @@ import pytest
 from models.perception.live import newest_part, parse
 from models.perception.media import sample
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 MakeClip = Callable[..., Path]
 

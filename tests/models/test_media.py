@@ -7,7 +7,7 @@ import pytest
 
 from models.perception.media import check_uri, local_copy, probe, sample
 from models.settings import MediaSettings
-from streams.flows.ports import BadMedia
+from streams.ports import BadMedia
 
 
 @pytest.mark.parametrize(

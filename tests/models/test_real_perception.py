@@ -16,7 +16,7 @@ from models.viewers.interest_ranker import InterestRanker
 from streams.codec import unpack_vector
 from streams.events import Upload
 from streams.features import ViewerFeatures
-from streams.flows.ports import PlanRequest, Video
+from streams.ports import PlanRequest, Video
 
 pytestmark = pytest.mark.stack
 

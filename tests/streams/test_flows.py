@@ -15,7 +15,7 @@ from streams.features import UserActivity, VideoEngagement
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.feature_io import Forget
 from streams.flows.kafka_io import Received, Send, decoder
-from streams.flows.ports import PerceptionUnavailable
+from streams.ports import PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.topics import DEAD_LETTERS, INTERACTIONS, PERCEPTIONS, PLANS, VIDEO_STATS
 from tests.streams.world import NOW, FeaturesInMemory, VideosInMemory, interaction, received, unit, upload

@@ -11,8 +11,8 @@ from streams.events import DeadLetter, LiveEnded, Perception, Takedown, Upload
 from streams.flows.feature_io import Forget
 from streams.flows.kafka_io import Send
 from streams.flows.perceive_video import PerceiveLogic, Titled
-from streams.flows.ports import BadMedia, PerceptionUnavailable
 from streams.flows.workers import Workers
+from streams.ports import BadMedia, PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.topics import PERCEPTIONS, UPLOADS
 from tests.streams.world import NOW, FeaturesInMemory, received, unit, upload

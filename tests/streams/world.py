@@ -6,7 +6,7 @@ import pytest
 from streams.events import Action, Interaction, Upload
 from streams.features import FeatureRow, Vector, ViewerFeatures
 from streams.flows.kafka_io import Received
-from streams.flows.ports import Video
+from streams.ports import Video
 
 NOW = 1_790_000_000_000
 
