@@ -14,7 +14,14 @@ from streams.topics import Topic
 # What the flows answer for; the API adds its own memory.
 VIDEO_STORES = ("perceptions topic", "video-stats topic", "redis: video features")
 MEDIA_FILES = "media files"
-USER_STORES = ("redis: user features", "feature log", "flow state: profile", "flow state: rerank", "flow state: feedback")
+USER_STORES = (
+    "redis: user features",
+    "feature log",
+    "feedback log",
+    "flow state: profile",
+    "flow state: rerank",
+    "flow state: feedback",
+)
 
 
 class Store(Struct, frozen=True, kw_only=True):

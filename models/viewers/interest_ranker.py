@@ -7,6 +7,7 @@ import numpy as np
 from models.perception.encoders import TextEncoder
 from models.perception.topics import Topics
 from models.viewers.instructions import wishes
+from models.viewers.steering import about
 from streams.codec import pack_vector, unpack_vector
 from streams.events import PlanItem, Steer
 from streams.features import UserInterests, Vector, ViewerFeatures
@@ -14,9 +15,6 @@ from streams.ports import PlanRequest, Video, Videos
 
 # The mood of this half hour before the taste of these weeks, but not instead of it.
 SHORT_SHARE = 0.6
-# A video's similarity to what a wish names, from which it is about it, and at which it is wholly so. Titles on politics are at
-# .15 to .35 from "politics", others below .06; so with cooking, .28 to .42 and .11.
-ABOUT_FROM, ABOUT_WHOLLY = 0.10, 0.20
 # Interests are at most 1 apart in practice: what a viewer said in words outweighs all that was guessed of them.
 STRENGTH = 2.0
 # Similarity to an interest from which a viewer would agree that it is alike.
@@ -79,9 +77,8 @@ def _obeying(embeddings: Vector, steering: Sequence[Steer]) -> Vector:
     if not steering:
         return np.zeros((0, len(embeddings)), np.float32)
     directions = np.stack([unpack_vector(wish.embedding) for wish in steering])
-    about = np.clip((directions @ embeddings.T - ABOUT_FROM) / (ABOUT_WHOLLY - ABOUT_FROM), 0.0, 1.0)
     weights = np.array([[wish.weight] for wish in steering], np.float32)
-    obeying: Vector = STRENGTH * weights * about
+    obeying: Vector = STRENGTH * weights * about(directions, embeddings)
     return obeying
 
 

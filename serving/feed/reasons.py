@@ -2,14 +2,16 @@
 
 import numpy as np
 
+from models.viewers.steering import about
 from serving.catalogue import Card, Catalogue
 from serving.columns import Floats
 from serving.feed.query import Query
-from serving.feed.scorers.steering import UNRELATED
 from streams.state.engagement import INTEREST
 
 # Above this cosine two titles are about the same thing, as a viewer would see it.
 _ALIKE = 0.35
+# About a wish by at least this much, as `about` measures it.
+_ASKED_FOR = 0.5
 _LIKE = INTEREST["like"]
 
 
@@ -37,9 +39,9 @@ def _wish(query: Query, vector: Floats) -> str | None:
     wanted = query.wishes.weights > 0
     if not wanted.any():
         return None
-    near = np.where(wanted, query.wishes.vectors @ vector, -1.0)
+    near = np.where(wanted, about(query.wishes.vectors, vector[np.newaxis])[:, 0], 0.0)
     best = int(near.argmax())
-    return query.wishes.texts[best] if near[best] > UNRELATED + 0.1 else None
+    return query.wishes.texts[best] if near[best] >= _ASKED_FOR else None
 
 
 def _taste(query: Query, card: Card, vector: Floats, catalogue: Catalogue) -> str | None:

@@ -1,4 +1,4 @@
-"""The place of a video in the viewer's plan: the whole weight for the first, evenly less down to the last."""
+"""The place of a video in the viewer's plan: the whole weight for the first, half of it every few places on."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,9 @@ from serving.catalogue import Catalogue
 from serving.columns import Floats
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
+
+# A plan says what comes next, and that is a page: slower, and the hundredth of its pool still outranks what the viewer likes.
+HALVED_EVERY = 5.0
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class PlanRank:
         part = np.zeros(len(candidates), dtype=np.float32)
         if query.plan is not None:
             planned = self.catalogue.rows(item.video_id for item in query.plan.ranking)
-            worth = np.linspace(self.weight, 0.0, len(planned), endpoint=False, dtype=np.float32)
+            worth = np.float32(self.weight) * np.exp2(-np.arange(len(planned)) / HALVED_EVERY).astype(np.float32)
             _, among_candidates, in_plan = np.intersect1d(candidates.rows, planned, return_indices=True)
             part[among_candidates] = worth[in_plan]
         return part

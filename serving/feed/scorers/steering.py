@@ -1,15 +1,13 @@
-"""What the viewer asked for in words: nearness to a wish adds for "more" and takes off for "less"."""
+"""What the viewer asked for in words: a video about a wish gains by "more" and loses by "less"."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from models.viewers.steering import about
 from serving.columns import Floats
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
-
-# Below this cosine two sentences have nothing to do with each other; counted, it would push everything a little.
-UNRELATED = 0.15
 
 
 @dataclass(frozen=True)
@@ -18,6 +16,5 @@ class Steering:
     name: str = "steering"
 
     def score(self, query: Query, candidates: Candidates) -> Floats:
-        near = np.maximum(0.0, candidates.embedded() @ query.wishes.vectors.T - UNRELATED)
-        part: Floats = np.float32(self.weight) * (near @ query.wishes.weights)
+        part: Floats = np.float32(self.weight) * (query.wishes.weights @ about(query.wishes.vectors, candidates.embedded()))
         return part
