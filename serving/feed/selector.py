@@ -70,6 +70,8 @@ class PageSelector:
             new &= fit >= cold.min_similarity
         else:
             fit = np.ones(len(candidates), dtype=np.float32)
+        # A new video of what the viewer wants less of must find its first viewers elsewhere.
+        new &= candidates.parts.get("steering", np.float32(0.0)) >= 0.0
         index = np.flatnonzero(new)
         rows = candidates.rows[index]
         age_ms = np.maximum(0, query.now_ms - columns.uploaded_at[rows])
