@@ -1,0 +1,58 @@
+"""Each bench, small: it runs on a stack of its own and its last line is JSON with the promised figures."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def figures(bench: str, *arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{bench}", *arguments],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    assert found["bench"] == bench
+    assert "cores" in found["machine"]
+    return found
+
+
+def test_freshness_counts_every_event_once() -> None:
+    found = figures("freshness", "--seconds", "2", "--rate", "200", "--viewers", "200")
+    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert (found["lost"], found["doubled"], found["refused"]) == (0, 0, 0)
+
+
+def test_throughput_compares_the_flow_with_push() -> None:
+    found = figures("throughput", "--events", "10000", "--viewers", "1000", "--pushed", "1000")
+    assert found["lost"] == 0
+    assert found["events_per_s"] > 0
+    assert found["feast_push_events_per_s"] > 0
+    assert found["ratio"] == pytest.approx(found["events_per_s"] / found["feast_push_events_per_s"], rel=0.02)
+
+
+def test_feed_fills_every_page() -> None:
+    found = figures("feed", "--seconds", "2", "--videos", "500", "--viewers", "50", "--rate", "20")
+    assert 0 < found["p50_ms"] <= found["p99_ms"]
+    assert (found["errors"], found["empty_pages"]) == (0, 0)
+    assert found["stages_ms"]
+
+
+def test_cold_start_follows_a_clip_and_takes_it_down() -> None:
+    found = figures("cold_start", "--uploads", "1", "--takedowns", "3", "--catalogue", "60")
+    assert 0 < found["title_p50_ms"] <= found["frames_p50_ms"]
+    assert found["first_impression_p50_ms"] > 0
+    assert found["takedown_p99_ms"] > 0
+    assert found["never_shown"] == 0
