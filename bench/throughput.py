@@ -43,6 +43,7 @@ def main(
     pushed: Annotated[int, typer.Option(min=POLL, max=1_000_000, help="how many of the events go through push")] = 20_000,
 ) -> None:
     """Measure the profile flow against Feast's push."""
+    from streams.kafka import partitions_of
     from streams.topics import INTERACTIONS, PERCEPTIONS
 
     machine = report.machine()
@@ -52,10 +53,11 @@ def main(
         _mark(settings, made, "first")
         publish(settings.kafka, INTERACTIONS, made.interactions(viewers, events, per_s=PROMISED))
         _mark(settings, made, "last")
+        partitions = partitions_of(settings.kafka, INTERACTIONS)
         ran = _run_flow(settings, made, viewers, events)
         polls = list(rows_of(made, viewers, min(pushed, events), events))
         push_s = _push(settings, polls)
-    per_s, push_per_s = (events - POLL * INTERACTIONS.partitions) / ran.wall_s, min(pushed, events) / push_s
+    per_s, push_per_s = (events - POLL * partitions) / ran.wall_s, min(pushed, events) / push_s
     report.finish(
         "throughput",
         {
@@ -63,12 +65,12 @@ def main(
             "feast_push_events_per_s": round(push_per_s),
             "ratio": round(per_s / push_per_s, 2),
             "lost": ran.lost,
-            "cpu_us_an_event": round(ran.cpu_s / (events - POLL * INTERACTIONS.partitions) * 1e6, 1),
+            "cpu_us_an_event": round(ran.cpu_s / (events - POLL * partitions) * 1e6, 1),
         },
         budgets={"events_per_s": f"≥ {PROMISED:,}", "ratio": "> 1", "lost": "0"},
         facts={
             "machine": machine,
-            "load": f"{events} events of {viewers} viewers on {VIDEOS} videos in {INTERACTIONS.partitions} partitions",
+            "load": f"{events} events of {viewers} viewers on {VIDEOS} videos in {partitions} partitions",
             "rows_an_event": round(sum(map(len, polls)) / min(pushed, events), 2),
             "flow_s": round(ran.wall_s, 2),
             "push_s": round(push_s, 2),
@@ -129,8 +131,8 @@ def _run_flow(settings: "Settings", made: world.World, viewers: int, events: int
     flow = Child("flow-profile", "headwater.wiring:run_flow", "profile", settings, log=log)
     flow.start()
     try:
-        began, cpu_before = _until(lambda: any(_events_of(reader, user) for user in _marks("first")), flow)
-        ended, cpu_after = _until(lambda: all(_events_of(reader, user) for user in _marks("last")), flow)
+        began, cpu_before = _until(lambda: any(_events_of(reader, user) for user in _marks(settings, "first")), flow)
+        ended, cpu_after = _until(lambda: all(_events_of(reader, user) for user in _marks(settings, "last")), flow)
         counted = sum(_events_of(reader, made.viewer(number)) for number in range(viewers))
     finally:
         flow.stop(timeout_s=settings.stack.stop_timeout_s)
@@ -148,11 +150,12 @@ def _until(seen: Callable[[], bool], flow: "Child") -> tuple[float, float]:
     return time.monotonic(), used.user + used.system
 
 
-def _marks(place: str) -> list[str]:
+def _marks(settings: "Settings", place: str) -> list[str]:
     """Return the viewers of the first or last event in each partition."""
+    from streams.kafka import partitions_of
     from streams.topics import INTERACTIONS
 
-    return [f"bench-{place}-{partition}" for partition in range(INTERACTIONS.partitions)]
+    return [f"bench-{place}-{partition}" for partition in range(partitions_of(settings.kafka, INTERACTIONS))]
 
 
 def _mark(settings: "Settings", made: world.World, place: str) -> None:
@@ -164,7 +167,7 @@ def _mark(settings: "Settings", made: world.World, place: str) -> None:
     from streams.topics import INTERACTIONS
 
     producer = Producer(producer_config(settings.kafka))
-    for partition, user in enumerate(_marks(place)):
+    for partition, user in enumerate(_marks(settings, place)):
         event = Interaction(event_id=user, user_id=user, video_id=made.video(0), action="play", occurred_at=made.made_at)
         producer.produce(INTERACTIONS.name, encode(event), key=user, partition=partition)
     producer.flush(30.0)

@@ -124,17 +124,17 @@ def list_topics() -> None:
     from rich.table import Table
 
     from headwater.settings import load
+    from streams.kafka import partitions_of
     from streams.topics import TOPICS
 
-    partitions = load().kafka.partitions
+    kafka = load().kafka
     table = Table("topic", "key", "partitions", "keeps", box=None)
     for topic in TOPICS:
         keeps = "the newest of each key" if topic.compacted else f"{topic.retention_ms // 86_400_000} days"
-        table.add_row(topic.name, topic.key, str(partitions.get(topic.name, topic.partitions)), keeps)
+        table.add_row(topic.name, topic.key, str(partitions_of(kafka, topic)), keeps)
     Console().print(table)
 
 
-app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=DATA)(replay)
 app.command(rich_help_panel=DATA)(upload)

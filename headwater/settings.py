@@ -22,6 +22,7 @@ from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
 from streams.settings import FlowSettings
+from streams.topics import TOPICS
 
 DEFAULT_FILE = Path("headwater.toml")
 ENV_PREFIX = "HEADWATER_"
@@ -70,6 +71,9 @@ class Settings(BaseSettings):
         """Return these settings with their empty addresses filled from `endpoints`."""
         filled = self.model_copy(deep=True)
         filled.kafka.bootstrap_servers = self.kafka.bootstrap_servers or endpoints.kafka
+        if "broker" in endpoints.embedded:
+            # The embedded broker answers each partition's polls with a core it shares with everything else.
+            filled.kafka.partitions = {topic.name: 1 for topic in TOPICS} | self.kafka.partitions
         filled.features.connection_string = self.features.connection_string or endpoints.redis
         if not self.triton.grpc_url:
             filled.triton.grpc_url, filled.triton.http_url = endpoints.triton_grpc, endpoints.triton_http

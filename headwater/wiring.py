@@ -12,7 +12,6 @@ from bytewax.dataflow import Dataflow
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from serving.server import serve
 
 from feature_repo import store
 from feature_repo.reader import FeatureReader
@@ -23,10 +22,14 @@ from headwater.stored_media import forget_media
 from models.perception.agent import PerceptionAgent
 from models.perception.encoders import Encoders
 from models.viewers.interest_ranker import InterestRanker
+from serving.server import serve
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.run import run
 from streams.kafka import EventProducer
 from streams.videos import VideoTable
+
+# Their events wait for windows and rate limits anyway, so a longer pause for a larger snapshot costs nobody anything.
+BACKGROUND: frozenset[FlowName] = frozenset({"rerank", "feedback"})
 
 
 def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> None:
@@ -36,7 +39,7 @@ def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> 
         run(
             flow,
             workers=workers or settings.flows.workers,
-            snapshot_ms=settings.flows.snapshot_ms,
+            snapshot_ms=settings.flows.background_snapshot_ms if name in BACKGROUND else settings.flows.snapshot_ms,
             recovery_dir=recovery_folder(settings) / name,
         )
 

@@ -28,6 +28,8 @@ class Followed(msgspec.Struct, frozen=True):
 class Follower:
     """Reads `topics` from the beginning (or, `from_end`, from now on) and calls `handle` with each batch, in order.
 
+    `wait_ms` is how long an event may wait to be read.
+
     A topic's bad events are skipped and counted: their own flow has made dead letters of them. `caught_up` is set once
     every partition was read to the end it had.
     """
@@ -39,6 +41,7 @@ class Follower:
         handle: Callable[[list[Followed]], None],
         *,
         from_end: bool = False,
+        wait_ms: int = 20,
         name: str = "follower",
     ) -> None:
         self.caught_up = threading.Event()
@@ -46,7 +49,10 @@ class Follower:
         self._topics = topics
         self._handle = handle
         self._start = OFFSET_END if from_end else OFFSET_BEGINNING
-        self._config = consumer_config(settings) | {"group.id": f"headwater-{name}", "enable.partition.eof": True}
+        self._config = consumer_config(settings, wait_ms=wait_ms) | {
+            "group.id": f"headwater-{name}",
+            "enable.partition.eof": True,
+        }
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 

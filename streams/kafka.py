@@ -32,6 +32,11 @@ class KafkaSettings(BaseModel):
     replication_factor: int = Field(1, ge=1, description="3 on a cluster: with 1, a lost disk loses accepted events")
 
 
+def partitions_of(settings: KafkaSettings, topic: Topic) -> int:
+    """Return how many partitions `topic` should have."""
+    return settings.partitions.get(topic.name, topic.partitions)
+
+
 def _client(settings: KafkaSettings) -> dict[str, Any]:
     if not settings.bootstrap_servers:
         raise ValueError("kafka.bootstrap_servers is empty: start the local stack with `headwater up`, or name a broker")
@@ -64,15 +69,18 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     )
 
 
-def consumer_config(settings: KafkaSettings) -> dict[str, Any]:
-    """Return librdkafka's settings for a consumer that starts at the oldest event and wastes no time waiting."""
+def consumer_config(settings: KafkaSettings, *, wait_ms: int = 10) -> dict[str, Any]:
+    """Return librdkafka's settings for a consumer that starts at the oldest event and asks again after `wait_ms`.
+
+    Some brokers do not wake a long poll when an event arrives: there `wait_ms` is what an event waits (librdkafka's default
+    is 500), and each consumer's polls cost such a broker a third of a percent of a core at 10 ms.
+    """
     return (
         _client(settings)
         | {
             # librdkafka's default meets a resume offset that retention removed with silence: no rows and no error.
             "auto.offset.reset": "earliest",
-            # Some brokers do not wake a long poll when an event arrives: the default, 500 ms, is then a tap's delay.
-            "fetch.wait.max.ms": 10,
+            "fetch.wait.max.ms": wait_ms,
             # After an empty fetch librdkafka sits out this backoff (1 s by default) before it asks again.
             "fetch.error.backoff.ms": 100,
             # A group's first join takes about half of this on brokers that wait for members.
@@ -105,7 +113,7 @@ def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, 
     admin = AdminClient(_client(settings))
     existing = admin.list_topics(timeout=timeout_s).topics
     for topic in topics:
-        wanted = settings.partitions.get(topic.name, topic.partitions)
+        wanted = partitions_of(settings, topic)
         if topic.name in existing and len(existing[topic.name].partitions) < wanted:
             raise ValueError(
                 f"topic {topic.name} has {len(existing[topic.name].partitions)} partitions, {wanted} are configured: "
@@ -114,7 +122,7 @@ def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, 
     new = [
         NewTopic(
             topic.name,
-            num_partitions=settings.partitions.get(topic.name, topic.partitions),
+            num_partitions=partitions_of(settings, topic),
             replication_factor=settings.replication_factor,
             config=topic.config(),
         )
@@ -181,30 +189,14 @@ class EventProducer:
         Raises:
             NotAccepted: one or more were not taken; the others were. Sending all again is safe, by their event_id.
         """
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        pending, failure = len(events), None
-
-        def settle(reason: str | None) -> None:
-            nonlocal pending, failure
-            pending -= 1
-            failure = failure or reason
-            if pending == 0 and not done.done():
-                done.set_result(None) if failure is None else done.set_exception(NotAccepted(failure))
-
-        def delivered(error: KafkaError | None, _message: Any) -> None:
-            try:
-                loop.call_soon_threadsafe(settle, None if error is None else error.str())
-            except RuntimeError:
-                log.debug("the event loop closed before the broker's answer came")
-
+        answers = _Answers(len(events))
         for event in events:
             try:
-                self.send(topic, event, trace=trace, on_delivery=delivered)
+                self.send(topic, event, trace=trace, on_delivery=answers.delivered)
             except NotAccepted as error:
-                settle(str(error))
+                answers.settle(str(error))
         if events:
-            await done
+            await answers.all
 
     def send(self, topic: Topic, event: Event, *, trace: str | None = None, on_delivery: Any = None) -> None:
         """Queue one event; `on_delivery(error, message)` is called from another thread.
@@ -238,6 +230,35 @@ class EventProducer:
         self._closing.set()
         self._poller.join(1.0)
         return left
+
+
+class _Answers:
+    """Counts the broker's answers to one call of `publish`, in the polling thread, and wakes the caller once, at the last."""
+
+    def __init__(self, expected: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.all: asyncio.Future[None] = self._loop.create_future()
+        self._lock = threading.Lock()
+        self._pending = expected
+        self._failure: str | None = None
+
+    def delivered(self, error: KafkaError | None, _message: Any) -> None:
+        self.settle(None if error is None else error.str())
+
+    def settle(self, reason: str | None) -> None:
+        with self._lock:
+            self._pending -= 1
+            self._failure = self._failure or reason
+            last = self._pending == 0
+        if last:
+            try:
+                self._loop.call_soon_threadsafe(self._wake)
+            except RuntimeError:
+                log.debug("the event loop closed before the broker's answer came")
+
+    def _wake(self) -> None:
+        if not self.all.done():
+            self.all.set_result(None) if self._failure is None else self.all.set_exception(NotAccepted(self._failure))
 
 
 def _log_failure(error: KafkaError | None, message: Any) -> None:

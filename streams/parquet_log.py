@@ -4,11 +4,8 @@ import logging
 import os
 import threading
 import uuid
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,26 +23,25 @@ class ParquetLog:
     def __init__(self, folder: Path, schema: pa.Schema, *, day_of: str) -> None:
         """Keep rows of `schema` in `folder`; the day is that of the column `day_of`, a timestamp."""
         self.folder = folder
-        self._schema = schema
+        self.schema = schema
         self._day_of = day_of
         self._lock = threading.Lock()
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def append(self, rows: pa.Table) -> None:
         """Write rows to disk, one file a day they belong to."""
-        by_day: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-        for row in rows:
-            by_day[row[self._day_of].astimezone(UTC).strftime("%Y-%m-%d")].append(row)
-        for day, of_day in by_day.items():
-            self._write(self.folder / f"day={day}" / f"part-{uuid.uuid4().hex}.parquet", of_day)
+        days = pc.strftime(rows[self._day_of], format="%Y-%m-%d")
+        for day in pc.unique(days).to_pylist():
+            self._write(f"day={day}", f"part-{uuid.uuid4().hex}.parquet", rows.filter(pc.equal(days, day)))
 
-    def _write(self, path: Path, rows: list[Mapping[str, Any]]) -> None:
+    def _write(self, folder: str, name: str, rows: pa.Table) -> None:
+        path = self.folder / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, pa.Table.from_pylist(rows, schema=self._schema))
+        _replace(path, rows)
 
     def ensure_readable(self) -> None:
         """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""
         if not any(self.folder.glob("**/*.parquet")):
-            self._write(self.folder / "day=1970-01-01" / "part-empty.parquet", [])
+            self._write("day=1970-01-01", "part-empty.parquet", self.schema.empty_table())
 
     def erase(self, column: str, value: str) -> int:
         """Rewrite the files that hold rows whose `column` equals `value`, without them; return how many rows went."""

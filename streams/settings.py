@@ -8,7 +8,10 @@ class FlowSettings(BaseModel):
 
     workers: int = Field(1, ge=1, description="Bytewax worker threads a flow; more than its topic's partitions idle")
     snapshot_ms: int = Field(
-        500, ge=50, description="recovery snapshot interval: longer replays more after a crash, shorter writes more often"
+        250, ge=50, description="recovery snapshot interval: longer holds up events longer each time, shorter writes more"
+    )
+    background_snapshot_ms: int = Field(
+        2000, ge=50, description="the same for rerank and feedback, for whose output nobody waits"
     )
     perceive_concurrency: int = Field(2, ge=1, description="videos decoded and encoded at once; more than cores only queue")
     perceive_live_every_s: float = Field(30.0, gt=0, description="how often a live room is perceived again")

@@ -24,6 +24,9 @@ from streams.state.attribution import Attribution
 from streams.state.snapshot import dump, load
 from streams.topics import FEEDBACK, INTERACTIONS, SLATES
 
+# Windows close after a minute: nobody waits for this flow.
+WAIT_MS = 250
+
 FromViewer: TypeAlias = Feedback | Forget
 
 
@@ -75,8 +78,8 @@ def graph(events: Stream[Keyed], settings: FlowSettings, *, clock: Clock = now_m
 def build(kafka: KafkaSettings, settings: FlowSettings, *, producer: EventProducer) -> Dataflow:
     """Return the dataflow."""
     flow = Dataflow("feedback")
-    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS)
-    slates, bad_slates = events_of(flow, kafka, SLATES)
+    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
+    slates, bad_slates = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
     by_viewer = graph(op.merge("all", interactions, slates), settings)
     feedback, _ = split("feedback", op.key_rm("of-viewer", by_viewer), Feedback)
     sends = op.map("to-topic", feedback, lambda made: (made.user_id, Send(FEEDBACK, made.user_id, made)))

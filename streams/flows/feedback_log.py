@@ -46,7 +46,7 @@ class FeedbackLog(ParquetLog):
 
     def add(self, feedback: list[Feedback]) -> None:
         """Write pages to disk."""
-        self.append([row for made in feedback for row in _rows(made)])
+        self.append(pa.Table.from_pylist([row for made in feedback for row in _rows(made)], schema=SCHEMA))
 
 
 def _rows(feedback: Feedback) -> list[dict[str, object]]:

@@ -48,16 +48,19 @@ Message: TypeAlias = KafkaSourceMessage[bytes | None, bytes | None] | KafkaError
 Keyed: TypeAlias = tuple[str, Received]
 
 
-def events_of(flow: Dataflow, kafka: KafkaSettings, topic: Topic) -> tuple[Stream[Keyed], Stream[tuple[str, Send]]]:
+def events_of(
+    flow: Dataflow, kafka: KafkaSettings, topic: Topic, *, wait_ms: int = 10
+) -> tuple[Stream[Keyed], Stream[tuple[str, Send]]]:
     """Read `topic` from the beginning, or from where recovery left it.
 
-    Returns its events by key, and its dead letters ready for `publish`. Bad input never stops the flow.
+    `wait_ms` is how long an event may wait to be read. Returns its events by key, and its dead letters ready for `publish`:
+    bad input never stops the flow.
     """
     check_broker(kafka, timeout_s=15.0)
     source = StoppableSource(
         brokers=[kafka.bootstrap_servers],
         topics=[topic.name],
-        add_config={name: str(value) for name, value in consumer_config(kafka).items()},
+        add_config={name: str(value) for name, value in consumer_config(kafka, wait_ms=wait_ms).items()},
         batch_size=1000,
         # A broker that is away for a second must not end the flow: librdkafka reconnects by itself.
         raise_on_errors=False,

@@ -28,6 +28,8 @@ from streams.topics import INTERACTIONS, PLANS, SLATES
 
 log = logging.getLogger(__name__)
 
+# An instruction is to be obeyed within a second: this is little of it, and spares the broker most polls.
+WAIT_MS = 50
 # How long an instruction whose words could not be embedded waits for the next try.
 RETRY_MS = 500
 
@@ -183,8 +185,8 @@ def build(
 ) -> Dataflow:
     """Return the dataflow. `budget` says, when asked, whether one more plan may be made now over all viewers."""
     flow = Dataflow("rerank")
-    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS)
-    slates, bad_slates = events_of(flow, kafka, SLATES)
+    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
+    slates, bad_slates = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
     events = op.merge("all", interactions, slates)
     plans, forgets = graph(events, settings, videos=videos, ranker=ranker, viewers=viewers, budget=budget)
     write_features("forget", forgets, None, producer)

@@ -61,7 +61,7 @@ def test_config_names_another_file(tmp_path: Path):
 
 @pytest.mark.stack
 def test_topics_that_exist_are_not_created_again(stack, tmp_path: Path):
-    created = run(
-        "topics", "create", folder=tmp_path, HEADWATER_KAFKA__BOOTSTRAP_SERVERS=stack.settings.kafka.bootstrap_servers
-    )
+    kafka = stack.settings.kafka
+    there = {"HEADWATER_KAFKA__BOOTSTRAP_SERVERS": kafka.bootstrap_servers}
+    created = run("topics", "create", folder=tmp_path, **there, HEADWATER_KAFKA__PARTITIONS=json.dumps(kafka.partitions))
     assert created.stdout == "every topic exists\n"
