@@ -3,6 +3,7 @@
 Importing it costs seconds of CPU (Feast, Bytewax, FastAPI): it is loaded once, in the process that the others are forked from.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
@@ -34,6 +35,9 @@ BACKGROUND: frozenset[FlowName] = frozenset({"rerank", "feedback"})
 
 def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> None:
     """Run the flow `name` until it is told to stop."""
+    if name in BACKGROUND:
+        # On a busy machine they give way to what a viewer waits for.
+        os.nice(10)
     with ExitStack() as held:
         flow = _BUILD[name](settings, held)
         run(

@@ -25,6 +25,9 @@ from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS, Topic
 _REST_MS = 60_000
 _VECTOR_BYTES = DIMENSIONS * 2
 
+# The last videos that came, which may be on no shelf yet: more than come between two renewals cost each request time.
+ARRIVALS = 200
+
 
 class Card(Struct, frozen=True):
     """What is shown of a video, and what was understood of it."""
@@ -45,7 +48,7 @@ class Catalogue:
         self.columns = Columns()
         self.index = VectorIndex(settings)
         self.live: set[int] = set()
-        self.newest: deque[int] = deque(maxlen=settings.shelf_size)
+        self.newest: deque[int] = deque(maxlen=ARRIVALS)
         self._max_age_ms = int(settings.max_age_h * 3_600_000)
         self._writing = threading.RLock()
         self._row: dict[str, int] = {}

@@ -1,5 +1,7 @@
 """The catalogue's numbers, one array a property and one row a video, so that a stage scores all candidates in one go."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +19,17 @@ _SUCCESSES = [STATS.index(name) for name in ("completions", "likes", "shares", "
 
 Rows = NDArray[np.int64]
 Floats = NDArray[np.float32]
+
+
+def among(rows: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which of `rows` are in `wanted`, shape (n,): numpy's isin by a table, as rows are small numbers.
+
+    isin sorts both at each call, which took a tenth of a page's time.
+    """
+    table = np.zeros(1 + max(rows.max(initial=-1), wanted.max(initial=-1)), dtype=np.bool_)
+    table[wanted] = True
+    found: NDArray[np.bool_] = table[rows]
+    return found
 
 
 class Columns:

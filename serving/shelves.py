@@ -58,8 +58,8 @@ class Shelves:
         return self._new
 
     def arrived(self) -> Rows:
-        """Return the last videos that came, at most 200: they may be on no shelf yet."""
-        return np.array(list(self._catalogue.newest)[-200:], dtype=np.int64)
+        """Return the last videos that came, at most ARRIVALS: they may be on no shelf yet."""
+        return np.array(list(self._catalogue.newest), dtype=np.int64)
 
 
 def _best(rows: Rows, key: NDArray[np.floating] | NDArray[np.int64], count: int) -> Rows:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.columns import Rows
+from serving.columns import Rows, among
 from streams.events import Plan
 from streams.features import ViewerFeatures
 from streams.state.interests import DIMENSIONS
@@ -56,5 +56,5 @@ class Query:
 
     def unseen_first(self, rows: Rows, size: int) -> Rows:
         """Return the first `size` of `rows` that the viewer has not seen; all `rows` where those are fewer than a page."""
-        unseen = rows[np.isin(rows, self.seen, invert=True)]
+        unseen = rows[~among(rows, self.seen)]
         return unseen[:size] if len(unseen) >= self.limit else rows

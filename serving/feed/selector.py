@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.catalogue import Catalogue
+from serving.columns import among
 from serving.feed.candidates import Candidates
 from serving.feed.diversity import arrange
 from serving.feed.exploration import Pick, compete
@@ -43,7 +44,7 @@ class PageSelector:
         pool = self.catalogue.video_ids(candidates.rows[top[: self.settings.pool_size]])
         top = top[: max(self.settings.mmr_top, query.limit)]
         winners = np.array([pick.index for pick in picks], dtype=np.int64)
-        chosen = np.concatenate([winners, top[np.isin(top, winners, invert=True)]])
+        chosen = np.concatenate([winners, top[~among(top, winners)]])
         order = arrange(
             value[chosen],
             candidates.embedded()[chosen],

@@ -13,8 +13,8 @@ from streams.flows.stopping import stop_on_signals
 
 log = logging.getLogger(__name__)
 
-# One a core that will ever work on this flow on one machine; the number is fixed when the folder is made.
-RECOVERY_PARTITIONS = 4
+# Each is a file that is synced at each snapshot: more let more workers write at once, and make each snapshot wait longer.
+RECOVERY_PARTITIONS = 2
 
 
 def run(flow: Dataflow, *, workers: int, snapshot_ms: int, recovery_dir: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.catalogue import Catalogue
+from serving.columns import among
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
 
@@ -20,4 +21,4 @@ class Blocked:
         if history is None or not history.blocked:
             return np.ones(len(candidates), dtype=np.bool_)
         authors = self.catalogue.columns.author[candidates.rows]
-        return np.isin(authors, self.catalogue.authors(history.blocked), invert=True)
+        return ~among(authors, self.catalogue.authors(history.blocked))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.columns import among
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
 
@@ -17,9 +18,9 @@ class Seen:
     name: str = "seen"
 
     def keep(self, query: Query, candidates: Candidates) -> NDArray[np.bool_]:
-        keep = np.isin(candidates.rows, query.seen, invert=True)
+        keep = ~among(candidates.rows, query.seen)
         missing = query.limit - int(keep.sum())
         if missing > 0:
-            again = query.seen[np.isin(query.seen, candidates.rows)][:missing]
-            keep |= np.isin(candidates.rows, again)
+            again = query.seen[among(query.seen, candidates.rows)][:missing]
+            keep |= among(candidates.rows, again)
         return keep

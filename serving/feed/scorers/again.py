@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from serving.columns import Floats
+from serving.columns import Floats, among
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
 
@@ -17,4 +17,4 @@ class Again:
     name: str = "again"
 
     def score(self, query: Query, candidates: Candidates) -> Floats:
-        return np.isin(candidates.rows, query.seen).astype(np.float32) * np.float32(-PENALTY)
+        return among(candidates.rows, query.seen).astype(np.float32) * np.float32(-PENALTY)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.catalogue import Catalogue
-from serving.columns import Floats
+from serving.columns import Floats, among
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
 
@@ -20,5 +20,5 @@ class FollowedAuthor:
         history = query.viewer.history
         if history is None or not history.followed:
             return np.zeros(len(candidates), dtype=np.float32)
-        followed = np.isin(self.catalogue.columns.author[candidates.rows], self.catalogue.authors(history.followed))
+        followed = among(self.catalogue.columns.author[candidates.rows], self.catalogue.authors(history.followed))
         return np.float32(self.weight) * followed.astype(np.float32)
