@@ -1,8 +1,9 @@
 """A tap changes the next page: from an event's acceptance by the API until its viewer's features, read through Feast, count it.
 
-A load in a process of its own posts batches of events by different viewers, as an edge collector's are: each event is another
-viewer's update, the harder case. One event of every fifth batch is followed: its viewer is read again and again from the
-API's 202 on, until the count of events is what it must be. At the end every viewer's count is compared with what was sent.
+A load in a process of its own posts batches of events, as apps do: each batch is what one or a few viewers did with their last
+videos. `--at-once 1` is harder, as from an edge collector: each event is another viewer's. One event of every fifth batch is
+followed: its viewer is read again and again from the API's 202 on, until the count of events is what it must be. At the end
+every viewer's count is compared with what was sent.
 """
 
 import threading
@@ -33,17 +34,17 @@ WARM_UP_S = 3.0
 DRAIN_S = 30.0
 
 
-def made(seed: int, viewers: int, events: int, size: int, rate: int) -> "list[list[Interaction]]":
+def made(seed: int, viewers: int, events: int, size: int, rate: int, at_once: int) -> "list[list[Interaction]]":
     """Return the load's batches, the same in every process that asks."""
-    sent = list(world.make(VIDEOS, seed).interactions(viewers, events, per_s=rate))
+    sent = list(world.make(VIDEOS, seed).interactions(viewers, events, per_s=rate, at_once=at_once))
     return [sent[start : start + size] for start in range(0, events, size)]
 
 
-def requests(seed: int, viewers: int, events: int, size: int, rate: int) -> Iterable[Request]:
+def requests(seed: int, viewers: int, events: int, size: int, rate: int, at_once: int) -> Iterable[Request]:
     """Yield the load's requests."""
     from streams.codec import encode
 
-    for batch in made(seed, viewers, events, size, rate):
+    for batch in made(seed, viewers, events, size, rate, at_once):
         yield Request("POST", "/v1/interactions", b"[%s]" % b",".join(map(encode, batch)))
 
 
@@ -127,6 +128,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 30.0,
     rate: Annotated[int, typer.Option(min=20, max=50_000, help="events a second")] = 2_000,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="events a request")] = 20,
+    at_once: world.AtOnce = world.APP_BATCH,
     viewers: Annotated[int, typer.Option(min=1, max=100_000)] = 5_000,
     stack: Where = "own",
 ) -> None:
@@ -136,7 +138,7 @@ def main(
 
     machine = report.machine()
     # A stack that runs already may have seen an earlier run: other ids, other viewers.
-    shape = (int(time.time()), viewers, int(rate * (WARM_UP_S + seconds)), batch, rate)
+    shape = (int(time.time()), viewers, int(rate * (WARM_UP_S + seconds)), batch, rate, at_once)
     batches = made(*shape)
     with started(stack) as running:
         publish(running.settings.kafka, PERCEPTIONS, world.make(VIDEOS, shape[0]).perceptions())
@@ -175,7 +177,7 @@ def main(
         facts={
             "machine": machine,
             "load": f"{sum(accepted.values())} events, {rate}/s for {seconds:g} s after {WARM_UP_S:g} s of warm-up, "
-            f"{batch} a request, each of another viewer of {viewers}",
+            f"{batch} a request, {at_once} of a viewer in a row, {viewers} viewers",
             "samples": len(after_accepted),
             "samples_never_seen": watch.never,
         },

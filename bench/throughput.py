@@ -40,6 +40,7 @@ TIMEOUT_S = 600.0
 def main(
     events: Annotated[int, typer.Option(min=8_000, max=5_000_000)] = 300_000,
     viewers: Annotated[int, typer.Option(min=10, max=1_000_000)] = 20_000,
+    at_once: world.AtOnce = world.APP_BATCH,
     pushed: Annotated[int, typer.Option(min=POLL, max=1_000_000, help="how many of the events go through push")] = 20_000,
 ) -> None:
     """Measure the profile flow against Feast's push."""
@@ -51,11 +52,11 @@ def main(
     with own_settings() as own, servers(own) as settings:
         publish(settings.kafka, PERCEPTIONS, made.perceptions())
         _mark(settings, made, "first")
-        publish(settings.kafka, INTERACTIONS, made.interactions(viewers, events, per_s=PROMISED))
+        publish(settings.kafka, INTERACTIONS, made.interactions(viewers, events, per_s=PROMISED, at_once=at_once))
         _mark(settings, made, "last")
         partitions = partitions_of(settings.kafka, INTERACTIONS)
         ran = _run_flow(settings, made, viewers, events)
-        polls = list(rows_of(made, viewers, min(pushed, events), events))
+        polls = list(rows_of(made, viewers, min(pushed, events), events, at_once))
         push_s = _push(settings, polls)
     per_s, push_per_s = (events - POLL * partitions) / ran.wall_s, min(pushed, events) / push_s
     report.finish(
@@ -70,7 +71,7 @@ def main(
         budgets={"events_per_s": f"≥ {PROMISED:,}", "ratio": "> 1", "lost": "0"},
         facts={
             "machine": machine,
-            "load": f"{events} events of {viewers} viewers on {VIDEOS} videos in {partitions} partitions",
+            "load": f"{events} events of {viewers} viewers, {at_once} of a viewer in a row, on {VIDEOS} videos, {partitions} partitions",
             "rows_an_event": round(sum(map(len, polls)) / min(pushed, events), 2),
             "flow_s": round(ran.wall_s, 2),
             "push_s": round(push_s, 2),
@@ -78,7 +79,7 @@ def main(
     )
 
 
-def rows_of(made: world.World, viewers: int, count: int, events: int) -> "Iterator[list[FeatureRow]]":
+def rows_of(made: world.World, viewers: int, count: int, events: int, at_once: int) -> "Iterator[list[FeatureRow]]":
     """Yield, poll by poll, the rows that the flow's own state makes of the first `count` of `events`."""
     from streams.features import VideoEngagement
     from streams.follower import Followed
@@ -91,7 +92,7 @@ def rows_of(made: world.World, viewers: int, count: int, events: int) -> "Iterat
     videos.take_in([Followed(PERCEPTIONS, seen.video.video_id, seen, made.made_at) for seen in made.perceptions()])
     states: defaultdict[str, Viewer] = defaultdict(Viewer)
     engagement: defaultdict[str, VideoEngagementState] = defaultdict(VideoEngagementState)
-    source = made.interactions(viewers, events, per_s=PROMISED)
+    source = made.interactions(viewers, events, per_s=PROMISED, at_once=at_once)
     for _ in range(count // POLL):
         poll: defaultdict[str, list[Interaction]] = defaultdict(list)
         for event in itertools.islice(source, POLL):

@@ -7,8 +7,10 @@ each, a look at most, a like for some. Times are now.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from streams.codec import pack_vector
@@ -27,6 +29,10 @@ SEQUENCES: tuple[tuple[float, tuple[Action, ...]], ...] = (
     (0.20, ("impression", "play", "complete")),
     (0.05, ("impression", "play", "complete", "like")),
 )
+
+# What an app sends at once: what its viewer did with the last three or so videos.
+APP_BATCH = 10
+AtOnce = Annotated[int, typer.Option(min=1, max=1000, help="a viewer's events in a row, as its app sends them; 1: none")]
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,11 @@ class World:
                 total_impressions=shown,
             )
 
-    def interactions(self, viewers: int, events: int, *, per_s: int = 1_000) -> Iterator[Interaction]:
-        """Yield `events` interactions, `per_s` a second up to now; sessions are mixed: neighbours are of different viewers."""
+    def interactions(self, viewers: int, events: int, *, per_s: int = 1_000, at_once: int = 1) -> Iterator[Interaction]:
+        """Yield `events` interactions, `per_s` a second up to now, `at_once` of a viewer's in a row.
+
+        An app sends what a viewer did with the last few videos at once; with 1, every neighbour is another viewer's.
+        """
         rng = np.random.default_rng(self.seed + 1)
         shares = [share for share, _ in SEQUENCES]
         left: list[list[tuple[str, Action]]] = [[] for _ in range(viewers)]
@@ -97,7 +106,7 @@ class World:
         while sent < events:
             count = min(10_000, events - sent)
             drawn = zip(
-                rng.integers(viewers, size=count).tolist(),
+                np.repeat(rng.integers(viewers, size=-(-count // at_once)), at_once)[:count].tolist(),
                 rng.choice(self.videos, size=count, p=self.popularity).tolist(),
                 rng.choice(len(SEQUENCES), size=count, p=shares).tolist(),
                 strict=True,

@@ -9,6 +9,7 @@ import typer
 
 from headwater.commands.dead_letters import dead_letters
 from headwater.commands.demo import demo
+from headwater.commands.feast import feast
 from headwater.commands.replay import replay
 from headwater.commands.upload import upload
 from headwater.flows import FlowName
@@ -139,6 +140,9 @@ app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=DATA)(replay)
 app.command(rich_help_panel=DATA)(upload)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=DATA)
+# Whatever follows, --help too, is for Feast.
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+app.command(rich_help_panel=LOOK, context_settings=_PASSED_ON)(feast)
 app.add_typer(topics, name="topics", rich_help_panel=LOOK)
 
 

@@ -26,11 +26,15 @@ def run_house(settings: Settings, console: Console) -> Iterator[House]:
     for sign in (signal.SIGINT, signal.SIGTERM):
         # Explicitly: what a shell starts in the background ignores Ctrl-C.
         signal.signal(sign, _interrupt)
+    started = False
     try:
         house.start()
+        started = True
         yield house
     except KeyboardInterrupt:
         console.print("stopping …")
+        if not started:
+            raise SystemExit(130) from None
     finally:
         # Pressed twice, Ctrl-C must not interrupt the stop, which takes stack.stop_timeout_s a step at most.
         for sign in (signal.SIGINT, signal.SIGTERM):
