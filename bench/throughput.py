@@ -71,7 +71,8 @@ def main(
         budgets={"events_per_s": f"≥ {PROMISED:,}", "ratio": "> 1", "lost": "0"},
         facts={
             "machine": machine,
-            "load": f"{events} events of {viewers} viewers, {at_once} of a viewer in a row, on {VIDEOS} videos, {partitions} partitions",
+            "load": f"{events} events of {viewers} viewers, {at_once} of a viewer in a row, on {VIDEOS} videos "
+            f"in {partitions} partitions",
             "rows_an_event": round(sum(map(len, polls)) / min(pushed, events), 2),
             "flow_s": round(ran.wall_s, 2),
             "push_s": round(push_s, 2),

@@ -12,7 +12,7 @@ REPO = Path(__file__).resolve().parents[2] / "feature_repo"
 
 def feast(context: typer.Context) -> None:
     """Run Feast's own command on the feature repository: apply, materialize, feature-views list, ui, …"""
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     from headwater.settings import load
 
