@@ -150,16 +150,18 @@ def _sweeping(feed: Feed, loading: Follower, *, every_s: float) -> Iterator[None
     gc.disable()
 
     def sweep() -> None:
+        to_freeze = 0
         while not stopping.wait(every_s):
             try:
                 feed.sweep(now_ms=now_ms(), rng=rng)
             except Exception:
                 # A thread that dies here would leave the shelves as they are for ever.
                 log.exception("the shelves could not be renewed")
-            if loading.caught_up.is_set() and not gc.isenabled():
-                # What was loaded stays: looked at by every full collection, it would stop all requests for half a second.
+            if loading.caught_up.is_set() and len(feed.catalogue) >= to_freeze:
+                # Videos stay: looked at by every full collection, a hundred thousand would stop all requests for 0.1 s.
                 gc.freeze()
                 gc.enable()
+                to_freeze = int(len(feed.catalogue) * 1.1) + 1000
 
     thread = threading.Thread(target=sweep, name="sweep", daemon=True)
     thread.start()

@@ -78,11 +78,12 @@ def graph(events: Stream[Keyed], settings: FlowSettings, *, clock: Clock = now_m
 def build(kafka: KafkaSettings, settings: FlowSettings, *, producer: EventProducer) -> Dataflow:
     """Return the dataflow."""
     flow = Dataflow("feedback")
-    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
-    slates, bad_slates = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
+    # One bad event is one dead letter: profile makes those of interactions.
+    interactions, _ = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
+    slates, dead_letters = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
     by_viewer = graph(op.merge("all", interactions, slates), settings)
     feedback, _ = split("feedback", op.key_rm("of-viewer", by_viewer), Feedback)
     sends = op.map("to-topic", feedback, lambda made: (made.user_id, Send(FEEDBACK, made.user_id, made)))
-    publish("publish", [sends, bad_interactions, bad_slates], producer)
+    publish("publish", [sends, dead_letters], producer)
     op.output("log", by_viewer, FeedbackLogSink(FeedbackLog(Path(settings.feedback_log)), producer))
     return flow

@@ -185,10 +185,11 @@ def build(
 ) -> Dataflow:
     """Return the dataflow. `budget` says, when asked, whether one more plan may be made now over all viewers."""
     flow = Dataflow("rerank")
-    interactions, bad_interactions = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
-    slates, bad_slates = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
+    # One bad event is one dead letter: profile makes those of interactions, feedback those of slates.
+    interactions, _ = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
+    slates, _ = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
     events = op.merge("all", interactions, slates)
     plans, forgets = graph(events, settings, videos=videos, ranker=ranker, viewers=viewers, budget=budget)
     write_features("forget", forgets, None, producer)
-    publish("publish", [plans, bad_interactions, bad_slates], producer)
+    publish("publish", [plans], producer)
     return flow
