@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from deploy.local.endpoints import Endpoints, running
-from streams.kafka import KafkaSettings, check_broker, create_topics
+from headwater.settings import Settings
+from streams.kafka import check_broker, create_topics
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.stack
@@ -88,7 +89,7 @@ def test_what_dies_is_started_again_and_nothing_outlives_a_killed_house(up: Up):
     up.child("tansu").kill()
     wait_until(lambda: up.says("broker runs again"), timeout_s=40.0)
     assert up.says("recovery snapshots of its last run were dropped")
-    kafka = KafkaSettings(bootstrap_servers=endpoints.kafka)
+    kafka = Settings.model_validate({}).at(endpoints).kafka
     assert check_broker(kafka, timeout_s=5.0) == 1
     assert create_topics(kafka) == []
 
