@@ -32,6 +32,7 @@ class FeatureLog:
             for name, struct in STRUCTS.items()
         }
         self._lock = threading.Lock()
+        self._disk = threading.Lock()
         self._rows: list[FeatureRow] = []
         self._logged_at: dict[tuple[str, str], int] = {}
         self._wake = threading.Event()
@@ -69,6 +70,10 @@ class FeatureLog:
 
     def flush(self) -> None:
         """Write what is in memory."""
+        with self._disk:
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             rows, self._rows = self._rows, []
         for name, struct in STRUCTS.items():
@@ -77,7 +82,12 @@ class FeatureLog:
 
     def erase_user(self, user_id: str) -> int:
         """Remove a viewer's rows from memory and disk; return how many went."""
-        self.flush()
+        # Held throughout: rows on their way to disk would be found neither in memory nor there.
+        with self._disk:
+            self._flush()
+            return self._erase(user_id)
+
+    def _erase(self, user_id: str) -> int:
         return sum(
             self._logs[name].erase("user_id", user_id) for name, struct in STRUCTS.items() if entity_key(struct) == "user_id"
         )

@@ -163,5 +163,8 @@ def _is_for_the_user(error: Exception) -> bool:
     from deploy.local.ports import PortTaken
     from deploy.local.process import StartFailed
     from headwater.settings import BadSettings
+    from streams.flows.run import AlreadyRuns
 
-    return isinstance(error, AlreadyRunning | BadSettings | BinaryMissing | ConnectionError | PortTaken | StartFailed)
+    return isinstance(
+        error, AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | PortTaken | StartFailed
+    )

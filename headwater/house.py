@@ -10,6 +10,9 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+from confluent_kafka import KafkaException
+from redis import Redis
+from redis.exceptions import RedisError
 
 from deploy.local.endpoints import Claim
 from deploy.local.ports import choose
@@ -68,6 +71,7 @@ class House:
             self.settings = self.settings.at(self._stack.endpoints)
             self._open_broker(self._stack.wait_ready("broker"))
             self._done("redis", self._stack.endpoints.redis, self._stack.wait_ready("redis"))
+            self._drop_features()
             self._apply_features()
             self._start_children()
             self._done("triton", self._stack.endpoints.triton_grpc, self._stack.wait_ready("triton"))
@@ -95,6 +99,9 @@ class House:
             if backoff.is_due(now=time.monotonic()):
                 self._restart(name)
                 backoff.started(now=time.monotonic())
+        if not self._children and "broker" not in ended:
+            # The broker runs, but could not be opened when it came back.
+            self._try("flows and api", self._reopen)
 
     def stop(self) -> None:
         """Stop everything: first what lets events in, then what works on them, then the servers. Safe to call twice."""
@@ -107,20 +114,41 @@ class House:
         self._claim.release()
 
     def _restart(self, name: str) -> None:
-        try:
+        def start() -> None:
             if name == "broker":
                 # What it held is gone, and with it the meaning of every offset: all that talks to it begins again.
                 self._stop_children()
-                self._open_broker(self._stack.restart(name))
-                self._start_children()
+                self._stack.restart(name)
+                self._reopen()
             elif name in self._children:
                 self._children[name].start()
             else:
                 self._stack.restart(name)
-        except StartFailed as error:
-            self._say(str(error))
+
+        self._try(name, start)
+
+    def _try(self, name: str, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except (StartFailed, ConnectionError, ValueError, KafkaException, RedisError) as error:
+            self._say(f"{name}: {error}")
         else:
             self._say(f"{name} runs again")
+
+    def _reopen(self) -> None:
+        began = time.monotonic()
+        self._open_broker(time.monotonic() - began)
+        self._drop_features()
+        self._start_children()
+
+    def _drop_features(self) -> None:
+        """Empty the embedded Redis with the embedded broker: flows that begin anew would write over it, viewer by viewer."""
+        if {"broker", "redis"} <= set(self._stack.endpoints.embedded):
+            host, port = self._stack.endpoints.redis.rsplit(":", 1)
+            with Redis(host=host, port=int(port)) as redis:
+                if redis.dbsize():
+                    redis.flushdb()
+                    self._say("the features of the last run were dropped with it")
 
     def _open_broker(self, took_s: float) -> None:
         check_broker(self.settings.kafka, timeout_s=10.0)

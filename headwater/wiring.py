@@ -26,7 +26,7 @@ from models.viewers.interest_ranker import InterestRanker
 from serving.server import serve
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.run import run
-from streams.kafka import EventProducer
+from streams.kafka import EventProducer, cluster_id
 from streams.videos import VideoTable
 
 # Their events wait for windows and rate limits anyway, so a longer pause for a larger snapshot costs nobody anything.
@@ -45,6 +45,7 @@ def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> 
             workers=workers or settings.flows.workers,
             snapshot_ms=settings.flows.background_snapshot_ms if name in BACKGROUND else settings.flows.snapshot_ms,
             recovery_dir=recovery_folder(settings) / name,
+            cluster=cluster_id(settings.kafka),
         )
 
 

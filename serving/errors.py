@@ -73,6 +73,10 @@ def not_found(message: str) -> ApiError:
     return ApiError(404, ErrorBody("not-found", message))
 
 
+def conflict(message: str) -> ApiError:
+    return ApiError(409, ErrorBody("conflict", message))
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` one of this shape."""
 

@@ -24,7 +24,9 @@ class ApiSettings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
     keys: list[ApiKey] = Field(default_factory=list, description="who may come in; empty lets everyone on loopback in")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="largest JSON body: 1,000 interactions are about 300 kB")
-    max_batch: int = Field(1000, ge=1, le=10_000, description="most interactions in one request")
+    max_batch: int = Field(
+        1000, ge=1, le=1000, description="most interactions in one request; duplicates are known among a viewer's last 1,024"
+    )
     media_dir: str = Field("var/media", description="folder for the files that clients upload")
     accept_timeout_s: float = Field(5.0, gt=0, description="longest wait for the broker before a 503; then clients try again")
     retry_after_s: int = Field(1, ge=1, description="what a 503 tells clients to wait; longer, and events pile up on phones")

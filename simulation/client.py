@@ -1,5 +1,6 @@
 """A small client of the public API, for programs that play producers and viewers: replay, audience, demo and benches."""
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -89,7 +90,8 @@ class Client:
 
     async def upload_file(self, path: Path, **fields: str | Sequence[str]) -> str:
         """Send the file at `path` with the form's `fields` (title, author_id, tags, …) and return the video's id."""
-        answer = await self._ask("POST", "/v1/uploads", data=fields, files={"file": (path.name, path.read_bytes())})
+        named = {"video_id": uuid.uuid4().hex} | fields
+        answer = await self._ask("POST", "/v1/uploads", data=named, files={"file": (path.name, path.read_bytes())})
         return str(answer.json()["video_id"])
 
     async def interact(self, events: Sequence[Interaction]) -> None:
@@ -98,7 +100,7 @@ class Client:
 
     async def instruct(self, user_id: str, text: str) -> None:
         """Tell the feed in words what a viewer wants."""
-        await self._ask("POST", "/v1/instructions", json={"user_id": user_id, "text": text})
+        await self._ask("POST", "/v1/instructions", json={"event_id": uuid.uuid4().hex, "user_id": user_id, "text": text})
 
     async def feed(self, user_id: str, *, limit: int = 10) -> Page:
         """Return the viewer's next page."""

@@ -103,6 +103,13 @@ def check_broker(settings: KafkaSettings, *, timeout_s: float) -> int:
         raise ConnectionError(f"no Kafka broker at {settings.bootstrap_servers} within {timeout_s:g} s: {error}") from error
 
 
+def cluster_id(settings: KafkaSettings, *, timeout_s: float = 15.0) -> str:
+    """Return the id that the Kafka cluster gave itself, as a file name."""
+    admin = AdminClient(_client(settings))
+    named = admin.list_topics(timeout=timeout_s).cluster_id or "unnamed"
+    return re.sub(r"[^\w.-]", "_", named)
+
+
 def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, timeout_s: float = 15.0) -> list[str]:
     """Create the topics that do not exist yet and return their names.
 
@@ -176,6 +183,7 @@ class EventProducer:
     def __init__(self, settings: KafkaSettings, *, patient: bool = False) -> None:
         self._producer = Producer(producer_config(settings) | ({"delivery.timeout.ms": 0} if patient else {}))
         self._closing = threading.Event()
+        self.undelivered = 0
         self._poller = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._poller.start()
 
@@ -204,17 +212,22 @@ class EventProducer:
         Raises:
             NotAccepted: the queue is full.
         """
-        self._produce(topic, getattr(event, topic.key), encode(event), trace_headers(trace), on_delivery or _log_failure)
+        self._produce(topic, getattr(event, topic.key), encode(event), trace_headers(trace), on_delivery or self._count_failure)
 
     def tombstone(self, topic: Topic, key: str) -> None:
         """Queue the end of `key` in a compacted topic."""
-        self._produce(topic, key, None, [], _log_failure)
+        self._produce(topic, key, None, [], self._count_failure)
 
     def _produce(self, topic: Topic, key: str, value: bytes | None, headers: Headers, on_delivery: Any) -> None:
         try:
             self._producer.produce(topic.name, value, key=key, headers=headers, on_delivery=on_delivery)
         except BufferError as error:
             raise NotAccepted(f"{len(self._producer)} events wait for the broker already") from error
+
+    def _count_failure(self, error: KafkaError | None, message: Any) -> None:
+        if error is not None:
+            self.undelivered += 1
+            log.error("%s: an event was not delivered: %s", message.topic(), error.str())
 
     def __len__(self) -> int:
         """Return how many events wait for the broker."""
@@ -259,8 +272,3 @@ class _Answers:
     def _wake(self) -> None:
         if not self.all.done():
             self.all.set_result(None) if self._failure is None else self.all.set_exception(NotAccepted(self._failure))
-
-
-def _log_failure(error: KafkaError | None, message: Any) -> None:
-    if error is not None:
-        log.error("%s: an event was not delivered: %s", message.topic(), error.str())

@@ -13,6 +13,10 @@ class PerceptionUnavailable(Exception):
     """The encoders can't be reached now; the same request may succeed later."""
 
 
+class MediaUnavailable(PerceptionUnavailable):
+    """The media's host does not answer now."""
+
+
 class BadMedia(ValueError):
     """This media can't be perceived, now or later. The message says what was expected and what came."""
 
@@ -61,6 +65,7 @@ class PlanRequest(Struct, frozen=True, kw_only=True):
     pool: tuple[str, ...]
     asked_at: int
     steering: tuple[Steer, ...] = ()
+    steering_until: int = 0
 
 
 class Ranker(Protocol):

@@ -23,4 +23,7 @@ class FlowSettings(BaseModel):
     feedback_silence_s: float = Field(60.0, gt=0, description="a slate closes after this long without an interaction")
     feedback_live_silence_s: float = Field(30.0, gt=0, description="the same for a slate with a live room in it")
     feedback_max_s: float = Field(600.0, gt=0, description="a slate closes this long after it was served, come what may")
+    feedback_grace_s: float = Field(
+        15.0, ge=0, description="no window closes this soon after a start, while what came meanwhile is read"
+    )
     feedback_log: str = Field("var/feedback_log", description="folder of the Parquet log of feedback, partitioned by day")

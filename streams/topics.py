@@ -21,9 +21,11 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Return the broker's settings for this topic."""
+        # The broker's clock, not the producer's: an event's time is judged against when it came.
+        stamped = {"message.timestamp.type": "LogAppendTime"}
         if self.compacted:
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+            return stamped | {"cleanup.policy": "compact"}
+        return stamped | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
 UPLOADS = Topic("uploads", events.UploadEvent, "video_id")

@@ -1,11 +1,18 @@
 """What the flows know of videos: a table in memory, filled from the compacted topic `perceptions`."""
 
+import logging
+
 from streams.codec import unpack_vector
 from streams.events import Perception
 from streams.follower import Followed, Follower
 from streams.kafka import KafkaSettings
 from streams.ports import Video
+from streams.state.interests import DIMENSIONS
 from streams.topics import PERCEPTIONS
+
+log = logging.getLogger(__name__)
+
+VECTOR_BYTES = 2 * DIMENSIONS
 
 
 class VideoTable:
@@ -22,7 +29,9 @@ class VideoTable:
     def take_in(self, followed: list[Followed]) -> None:
         """Take in a batch of the topic."""
         for item in followed:
-            if item.event is None:
+            if item.event is not None and len(item.event.embedding) != VECTOR_BYTES:
+                log.warning("video %s: an embedding of %d bytes, not %d", item.key, len(item.event.embedding), VECTOR_BYTES)
+            elif item.event is None:
                 self._videos.pop(item.key, None)
                 self._gone.add(item.key)
             else:

@@ -35,7 +35,7 @@ def replay(
     """Stream real events: first the catalogue, then the interactions in the order in which they happened.
 
     Every event's time is the moment at which it is sent: the data's past becomes now. Replayed again, an event keeps its id,
-    and counts once if it is among the last 512 of its viewer.
+    and counts once if it is among the last 1,024 of its viewer.
     """
     from rich.console import Console
 

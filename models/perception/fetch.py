@@ -15,7 +15,7 @@ import httpx
 import stamina
 
 from models.settings import MediaSettings
-from streams.ports import BadMedia
+from streams.ports import BadMedia, MediaUnavailable
 
 Resolve = Callable[[str], list[str]]
 
@@ -49,7 +49,8 @@ def fetch(uri: str, settings: MediaSettings, into: Path, *, resolve: Resolve = r
     """Write the media at an http(s) `uri` to the file `into`, within the limits of size, time and redirects.
 
     Raises:
-        BadMedia: a private host, a limit exceeded, an answer other than 200, or nothing to be had in several tries.
+        BadMedia: a private host, a limit exceeded, or an answer other than 200.
+        MediaUnavailable: its host could not be found or reached, or said so, in several tries.
     """
     deadline = time.monotonic() + settings.fetch_timeout_s
     try:
@@ -57,7 +58,8 @@ def fetch(uri: str, settings: MediaSettings, into: Path, *, resolve: Resolve = r
             with attempt:
                 _fetch_once(uri, settings, into, deadline, resolve)
     except (httpx.HTTPError, OSError) as error:
-        raise BadMedia(f"{uri}: expected media to fetch, got {type(error).__name__}: {error}") from error
+        kind = MediaUnavailable if _is_momentary(error) else BadMedia
+        raise kind(f"{uri}: expected media to fetch, got {type(error).__name__}: {error}") from error
 
 
 def _fetch_once(uri: str, settings: MediaSettings, into: Path, deadline: float, resolve: Resolve) -> None:

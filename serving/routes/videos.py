@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 from models.perception.media import check_uri
 from serving.accept import accept
 from serving.catalogue import Card
-from serving.errors import ApiError, ErrorBody, not_found
+from serving.errors import ApiError, ErrorBody, conflict, not_found
 from serving.node import Node, new_id
 from serving.openapi import Json, answers
 from serving.outputs import EventAccepted, Forgotten, VideoView, video_view
@@ -53,6 +53,9 @@ def routes(node: Node) -> APIRouter:
     )
     async def end(video_id: str, request: Request) -> Json:
         """It leaves every feed at once."""
+        card = node.feed.catalogue.find(_id(video_id))
+        if card is not None and card.video.kind != "live":
+            raise conflict(f"video {video_id} is no live room: an administrator can take it down")
         event = LiveEnded(event_id=new_id(), video_id=_id(video_id), at=node.clock())
         await accept(node, UPLOADS, [event], trace=request.state.trace)
         node.forget_video(video_id)

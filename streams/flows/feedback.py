@@ -33,34 +33,38 @@ FromViewer: TypeAlias = Feedback | Forget
 class FeedbackLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
     """One viewer's open pages in the flow."""
 
-    def __init__(self, snapshot: bytes | None, settings: FlowSettings, clock: Clock) -> None:
+    def __init__(self, snapshot: bytes | None, settings: FlowSettings, clock: Clock, closes_from: int = 0) -> None:
         self.state = Attribution() if snapshot is None else load(Attribution, snapshot)
         self._settings = settings
         self._clock = clock
+        self._closes_from = closes_from
 
     def on_batch(self, values: list[Received]) -> tuple[Iterable[FromViewer], bool]:
-        now = self._clock()
         out: list[FromViewer] = []
         for value in values:
+            # When the broker got it: after an outage the flow is late, and the viewer was not.
+            at = value.received_at
             match value.event:
                 case Slate() as slate:
-                    self.state.on_slate(slate, now)
+                    self.state.on_slate(slate, at)
                 case Interaction() as interaction:
-                    self.state.on_interaction(interaction, now)
+                    self.state.on_interaction(interaction, at)
                 case Erasure() as erasure:
                     out.append(_forget(erasure, len(self.state.slates)))
                     self.state = Attribution()
-        return out + self._close(now), self.state.is_empty()
+        return out + self._close(self._clock()), self.state.is_empty()
 
     def on_notify(self) -> tuple[Iterable[FromViewer], bool]:
         return self._close(self._clock()), self.state.is_empty()
 
     def _close(self, now: int) -> list[FromViewer]:
+        if now < self._closes_from:
+            return []
         return list(self.state.close(now, self._settings))
 
     def notify_at(self) -> datetime | None:
         at = self.state.next_close(self._settings)
-        return None if at is None else datetime.fromtimestamp(at / 1000, UTC)
+        return None if at is None else datetime.fromtimestamp(max(at, self._closes_from) / 1000, UTC)
 
     def snapshot(self) -> bytes:
         return dump(self.state)
@@ -72,7 +76,8 @@ def _forget(erasure: Erasure, open_slates: int) -> Forget:
 
 def graph(events: Stream[Keyed], settings: FlowSettings, *, clock: Clock = now_ms) -> KeyedStream[FromViewer]:
     """Return the feedback, and the viewers to forget, that come of slates and interactions."""
-    return op.stateful_batch("viewer", events, lambda snapshot: FeedbackLogic(snapshot, settings, clock))
+    closes_from = clock() + int(settings.feedback_grace_s * 1000)
+    return op.stateful_batch("viewer", events, lambda snapshot: FeedbackLogic(snapshot, settings, clock, closes_from))
 
 
 def build(kafka: KafkaSettings, settings: FlowSettings, *, producer: EventProducer) -> Dataflow:

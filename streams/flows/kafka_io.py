@@ -146,7 +146,7 @@ def dead_letter(
         payload=(payload or b"")[:600_000],
         failed_at=failed_at,
         flow=flow,
-        key=key,
+        key=None if key is None else key[:1000],
     )
     return Send(DEAD_LETTERS, topic.name, event)
 
@@ -175,6 +175,9 @@ class _Partition(StatefulSinkPartition[Send, None]):
         """Hold the snapshot back until the broker has all that led to it."""
         while left := self._producer.flush(5.0):
             log.warning("%d events wait for the broker; the flow waits too", left)
+        if self._producer.undelivered:
+            # Without a snapshot the flow reads their input again, once what the broker refused them for is put right.
+            raise RuntimeError(f"the broker refused {self._producer.undelivered} events; the log says why")
 
     def close(self) -> None:
         self._producer.flush(5.0)

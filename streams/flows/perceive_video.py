@@ -17,7 +17,7 @@ from streams.features import VideoContent
 from streams.flows.feature_io import FeatureItem, Forget
 from streams.flows.kafka_io import Received, Send, dead_letter
 from streams.flows.workers import Workers
-from streams.ports import BadMedia, Features, Perceiver, PerceptionUnavailable
+from streams.ports import BadMedia, Features, MediaUnavailable, Perceiver, PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.state.snapshot import dump, load
 from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FromVideo: TypeAlias = FeatureItem | Send
 
+# With waits that double up to a minute, this is about ten minutes of a host that does not answer.
+MEDIA_TRIES = 15
 # How often a video looks whether its frames are done, or whether a worker is free. Shorter burns a core on a backlog.
 LOOK_EVERY_MS = 20
 QUEUE_LOOK_MS = 200
@@ -84,6 +86,8 @@ class PerceiveLogic(StatefulBatchLogic[Titled, FromVideo, bytes]):
             match value.received.event:
                 case Upload() as upload:
                     out += self._accept(upload, value)
+                case LiveEnded() if self.state.upload is not None and self.state.upload.kind != "live":
+                    log.warning("video %s is no live room, and can't end", self.state.upload.video_id)
                 case LiveEnded() | Takedown() as ending:
                     out += self._end(ending)
         return out, StatefulBatchLogic.RETAIN
@@ -165,11 +169,18 @@ class PerceiveLogic(StatefulBatchLogic[Titled, FromVideo, bytes]):
         try:
             return self._perceived(running.result())
         except PerceptionUnavailable as error:
+            if isinstance(error, MediaUnavailable) and state.tries >= MEDIA_TRIES:
+                return self._give_up(str(error), now)
             wait_ms = min(FIRST_RETRY_MS * 2**state.tries, int(self._settings.perceive_retry_max_s * 1000))
             state.tries, state.due_at = state.tries + 1, now + wait_ms
             log.warning("%s waits %d ms: %s", state.upload and state.upload.video_id, wait_ms, error)
             return []
         except BadMedia as bad:
+            if state.upload is not None and state.upload.kind == "live":
+                # Its newest segment may be broken; the room is not, and was understood from an earlier one or its title.
+                log.warning("live room %s: %s", state.upload.video_id, bad)
+                state.due_at = now + int(self._settings.perceive_live_every_s * 1000)
+                return []
             return self._give_up(str(bad), now)
         except Exception as error:
             # A fault of ours on this one video: it must not stop the others.

@@ -96,9 +96,10 @@ class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
         now = self._clock()
         self._listen(now)
         triggers = self.state.triggers
-        if not triggers.due:
+        if not triggers.due or not triggers.has_something(now):
             return []
-        if (wait_until := triggers.allowed_at(self._settings)) > now or not self._budget():
+        # An instruction is somebody waiting: it takes from the budget, and is never refused by it.
+        if (wait_until := triggers.allowed_at(self._settings)) > now or not (self._budget() or triggers.due == "instruction"):
             self._retry_at = max(wait_until, now + RETRY_MS)
             return []
         request = triggers.request(self.state.user_id, now)
@@ -140,12 +141,12 @@ def planner(ranker: Ranker, viewers: ViewerSource, settings: FlowSettings, clock
             viewer = ViewerFeatures(user_id=request.user_id)
         ranking = ranker.rank(request, viewer)
         now = clock()
-        ttl_s = settings.instruction_ttl_s if request.steering else settings.plan_ttl_s
+        expires_at = request.steering_until or now + int(settings.plan_ttl_s * 1000)
         made = Plan(
             user_id=request.user_id,
             trigger=request.trigger,
             created_at=now,
-            expires_at=now + int(ttl_s * 1000),
+            expires_at=expires_at,
             ranking=ranking,
             steering=request.steering,
             policy_version=ranker.policy_version,

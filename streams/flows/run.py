@@ -1,7 +1,10 @@
 """Runs one dataflow until it is told to stop, with recovery: state and offsets are snapshotted together."""
 
+import fcntl
 import gc
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,15 +20,25 @@ log = logging.getLogger(__name__)
 RECOVERY_PARTITIONS = 2
 
 
-def run(flow: Dataflow, *, workers: int, snapshot_ms: int, recovery_dir: Path) -> None:
+class AlreadyRuns(RuntimeError):
+    """Another process runs the flow."""
+
+
+def run(flow: Dataflow, *, workers: int, snapshot_ms: int, recovery_dir: Path, cluster: str = "") -> None:
     """Run `flow` until SIGTERM or Ctrl-C; then work off what was read, snapshot, close and return.
 
     Resumes from `recovery_dir` if a run was there before. What came after the last snapshot is read again from Kafka,
-    so a kill -9 at any time changes no feature.
+    so a kill -9 at any time changes no feature. `cluster` names the Kafka cluster: offsets of another one mean nothing.
+
+    Raises:
+        AlreadyRuns: another process runs this flow from the same folder.
     """
-    recovery_dir.mkdir(parents=True, exist_ok=True)
-    if not any(recovery_dir.iterdir()):
-        init_db_dir(recovery_dir, RECOVERY_PARTITIONS)
+    with _held(recovery_dir):
+        _prepare(recovery_dir / cluster)
+        _run(flow, workers, snapshot_ms, recovery_dir / cluster)
+
+
+def _run(flow: Dataflow, workers: int, snapshot_ms: int, folder: Path) -> None:
     stop_on_signals()
     # The state of a hundred thousand viewers is millions of objects and no cycles: at Python's thresholds the collector
     # walks them again and again, and takes more time than the flow.
@@ -36,6 +49,26 @@ def run(flow: Dataflow, *, workers: int, snapshot_ms: int, recovery_dir: Path) -
         flow,
         workers_per_process=workers,
         epoch_interval=timedelta(milliseconds=snapshot_ms),
-        recovery_config=RecoveryConfig(str(recovery_dir)),
+        recovery_config=RecoveryConfig(str(folder)),
     )
     log.info("flow %s stopped", flow.flow_id)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process: two that snapshot into one would each write over the other's viewers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRuns(
+                f"a process runs this flow from {folder} already: stop it first, or give it more workers (flows.workers)"
+            ) from error
+        yield
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.glob("*.sqlite3")):
+        init_db_dir(folder, RECOVERY_PARTITIONS)

@@ -1,6 +1,6 @@
 """Slates joined with what their viewer did, and closed by a window into feedback."""
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from streams.events import Feedback, Interaction, Outcome, Slate
 from streams.settings import FlowSettings
@@ -42,7 +42,7 @@ class Attribution(Struct):
         """Open a window for `slate`, and give it the interactions that came before it."""
         if slate.request_id in self.slates or not self.ids.is_new(slate.request_id):
             return
-        self.slates[slate.request_id] = OpenSlate(slate, now)
+        self.slates[slate.request_id] = OpenSlate(structs.replace(slate, pool=()), now)
         early = [orphan for orphan in self.orphans if orphan[1].request_id == slate.request_id]
         self.orphans = [orphan for orphan in self.orphans if orphan[1].request_id != slate.request_id]
         for at, interaction in early:

@@ -3,9 +3,9 @@
 import mmh3
 from msgspec import Struct, field
 
-# A viewer's retries come within minutes and hardly ever across more events than this. Larger costs memory and snapshot
-# time for each viewer (9 bytes an event); smaller lets a late duplicate of a busy viewer count twice.
-KEPT = 512
+# A request that is sent again holds at most 1,000 events (api.max_batch), and they may all be one viewer's. Larger costs
+# memory and snapshot time for each viewer (9 bytes an event); smaller lets such a request count twice.
+KEPT = 1024
 
 
 class RecentIds(Struct):

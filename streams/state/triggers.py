@@ -73,6 +73,10 @@ class Triggers(Struct):
     def _is_new_taste(self, embedding: Vector) -> bool:
         return self.interests.mass > 0.0 and float(self.interests.unit() @ embedding) < NEW_TASTE
 
+    def has_something(self, now: int) -> bool:
+        """Return whether there is anything to rank: a pool, or a wish in force."""
+        return bool(self.pool) or now < self.steering_until
+
     def allowed_at(self, settings: FlowSettings) -> int:
         """Return from when on, Unix ms, this viewer may have the plan that is due; an instruction never waits."""
         if self.due == "instruction":
@@ -81,10 +85,12 @@ class Triggers(Struct):
 
     def request(self, user_id: str, now: int) -> PlanRequest | None:
         """Return what to plan, with the wishes in force at `now`; None where there is nothing to rank yet."""
-        steering = self.steering if now < self.steering_until else ()
-        if not self.pool and not steering:
+        if not self.has_something(now):
             return None
-        request = PlanRequest(user_id=user_id, trigger=self.due, pool=self.pool, asked_at=now, steering=steering)
+        steering, until = (self.steering, self.steering_until) if now < self.steering_until else ((), 0)
+        request = PlanRequest(
+            user_id=user_id, trigger=self.due, pool=self.pool, asked_at=now, steering=steering, steering_until=until
+        )
         self.due, self.planned_at = "", now
         self.since_plan = self.skip_streak = 0
         return request

@@ -188,9 +188,25 @@ def test_an_instruction_becomes_a_plan_that_expires() -> None:
 
 
 def test_a_plan_over_the_budget_is_not_made() -> None:
+    skips = [interaction(n, "skip") for n in range(3)]
+    assert reranked([slate(), *skips], budget=lambda: False)[0] == []
+    assert len(reranked([slate(), *skips])[0]) == 1
+
+
+def test_an_instruction_is_not_refused_by_the_budget() -> None:
     instruction = Instruction(event_id="i", user_id="ann", text="more cooking", occurred_at=NOW)
-    plans, _ = reranked([slate(), instruction], budget=lambda: False)
-    assert plans == []
+    assert len(reranked([slate(), instruction], budget=lambda: False)[0]) == 1
+
+
+def test_a_viewer_with_nothing_to_rank_spends_no_budget() -> None:
+    asked: list[int] = []
+
+    def budget() -> bool:
+        asked.append(1)
+        return True
+
+    assert reranked([interaction(n, "skip") for n in range(9)], budget=budget)[0] == []
+    assert asked == []
 
 
 def test_a_skip_streak_is_answered_once_within_the_rate_limit() -> None:

@@ -59,7 +59,8 @@ def test_an_instruction_is_due_at_once_and_steers_until_it_expires() -> None:
     triggers.due = "skip streak"
     late = triggers.request("ann", NOW + 1000)
     assert late is not None
-    assert late.steering == ()
+    assert first.steering_until == NOW + 1000
+    assert (late.steering, late.steering_until) == ((), 0)
 
 
 def test_the_same_instruction_twice_is_heard_once() -> None:
