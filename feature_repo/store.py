@@ -20,7 +20,7 @@ def config(settings: FeatureStoreSettings, *, single_writer: bool = False) -> Re
     `feast materialize`, which does not, must look.
     """
     if not settings.connection_string:
-        raise ValueError("features.connection_string is empty: start the local stack with `headwater up`, or name a Redis")
+        raise ConnectionError("features.connection_string is empty: start the local stack with `headwater up`, or name a Redis")
     timeout = f"socket_timeout={settings.read_timeout_s},socket_connect_timeout={settings.read_timeout_s}"
     return RepoConfig(
         project=PROJECT,

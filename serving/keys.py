@@ -35,6 +35,8 @@ class Keys:
                 body = ErrorBody("unauthorized", "expected a key in X-API-Key or in Authorization: Bearer, got none")
                 raise ApiError(401, body, {"WWW-Authenticate": "Bearer"})
             scopes = self._scopes_of(given)
+            if not scopes:
+                raise ApiError(401, ErrorBody("unauthorized", "unknown key (api.keys)"), {"WWW-Authenticate": "Bearer"})
             if scope not in scopes and "admin" not in scopes:
                 raise ApiError(403, ErrorBody("forbidden", f"this key has no scope '{scope}' (api.keys)", bound=scope))
 

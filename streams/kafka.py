@@ -39,7 +39,7 @@ def partitions_of(settings: KafkaSettings, topic: Topic) -> int:
 
 def _client(settings: KafkaSettings) -> dict[str, Any]:
     if not settings.bootstrap_servers:
-        raise ValueError("kafka.bootstrap_servers is empty: start the local stack with `headwater up`, or name a broker")
+        raise ConnectionError("kafka.bootstrap_servers is empty: start the local stack with `headwater up`, or name a broker")
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         # The default, 10 s at most between tries, turns a one-second broker restart into ten seconds of silence.

@@ -30,7 +30,7 @@ def list_letters(
 ) -> None:
     """Show dead letters, newest last: where each came from, and why it could not be used."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from headwater.settings import load
     from streams.codec import encode
@@ -41,7 +41,9 @@ def list_letters(
         for letter in letters[-limit:]:
             typer.echo(encode(letter))
         return
-    table = Table("id", "when", "flow", "reason", "payload", box=None)
+    # An id is there to be copied, and a reason to be read: on a narrow terminal the others give way.
+    id_column, reason_column = Column("id", no_wrap=True, overflow="ignore"), Column("reason", overflow="fold", min_width=30)
+    table = Table(id_column, "when", "flow", reason_column, Column("payload", no_wrap=True, overflow="ellipsis"), box=None)
     for letter in letters[-limit:]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.failed_at / 1000))
         start = letter.payload[:60].decode("utf-8", "backslashreplace")

@@ -60,7 +60,8 @@ def events_of(
     source = StoppableSource(
         brokers=[kafka.bootstrap_servers],
         topics=[topic.name],
-        add_config={name: str(value) for name, value in consumer_config(kafka, wait_ms=wait_ms).items()},
+        # Bytewax makes a client for administration of the same settings, which warns of each that is a consumer's.
+        add_config={name: str(value) for name, value in consumer_config(kafka, wait_ms=wait_ms).items()} | {"log_level": "3"},
         batch_size=1000,
         # A broker that is away for a second must not end the flow: librdkafka reconnects by itself.
         raise_on_errors=False,

@@ -286,7 +286,7 @@ async def test_a_key_opens_what_its_scopes_say(build):
     async with client(world) as http:
         asked = {"user_id": "u"}
         assert (await http.get("/v1/feed", params=asked)).status_code == 401
-        assert (await http.get("/v1/feed", params=asked, headers={"X-API-Key": "wrong-key"})).status_code == 403
+        assert (await http.get("/v1/feed", params=asked, headers={"X-API-Key": "wrong-key"})).status_code == 401
         assert (await http.get("/v1/feed", params=asked, headers={"X-API-Key": "feed-key-1"})).status_code == 200
         assert (await http.get("/v1/feed", params=asked, headers={"Authorization": "Bearer feed-key-1"})).status_code == 200
         assert (await http.delete("/v1/videos/v", headers={"X-API-Key": "feed-key-1"})).status_code == 403

@@ -12,7 +12,7 @@ from streams.flows.feature_io import Forget
 from streams.flows.kafka_io import Send
 from streams.flows.perceive_video import PerceiveLogic, Titled
 from streams.flows.workers import Workers
-from streams.ports import BadMedia, PerceptionUnavailable
+from streams.ports import BadMedia, MediaUnavailable, PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.topics import PERCEPTIONS, UPLOADS
 from tests.streams.world import NOW, FeaturesInMemory, received, unit, upload
@@ -150,6 +150,31 @@ def test_bad_media_leaves_the_feed_and_becomes_a_dead_letter_that_can_be_replaye
     assert (letter.event.origin, letter.event.reason) == (UPLOADS.name, "expected a video, got a JPEG")
     assert (gone.topic, gone.event) == (PERCEPTIONS, None)
     assert stages(video.give(clip())) == ["title"]
+
+
+def test_a_host_that_does_not_answer_is_asked_again_for_minutes_and_then_given_up() -> None:
+    video = Video(Perceiver())
+    video.give(clip())
+    video.perceiver.failures = [MediaUnavailable("no route to host")] * 3
+    assert stages(video.until_something()) == ["frames"]
+    video.give(clip(title="Again"))
+    video.perceiver.failures = [MediaUnavailable("no route to host")] * 100
+    assert video.until_something(tries=100)[0].event.reason == "no route to host"
+    assert video.now - NOW > 5 * 60_000
+
+
+def test_a_live_room_outlives_a_broken_segment() -> None:
+    video = Video(Perceiver())
+    video.give(clip(kind="live"))
+    video.perceiver.failures = [BadMedia("a broken segment")]
+    assert stages(video.until_something()) == ["frames"]
+
+
+def test_a_video_that_is_no_live_room_can_not_be_ended() -> None:
+    video = Video(Perceiver())
+    video.give(clip())
+    assert video.give(LiveEnded(event_id="x", video_id="v1", at=NOW)) == []
+    assert stages(video.until_something()) == ["frames"]
 
 
 def test_a_fault_of_ours_costs_that_video_alone() -> None:

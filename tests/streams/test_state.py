@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.settings import ApiSettings
 from streams.events import ACTIONS
 from streams.state import history as history_module
 from streams.state import recent_ids
@@ -69,6 +70,14 @@ def test_memory_of_ids_is_bounded() -> None:
     for number in range(3 * recent_ids.KEPT):
         ids.is_new(f"e{number}")
     assert len(ids.seen) == recent_ids.KEPT
+
+
+def test_the_largest_request_sent_again_counts_once() -> None:
+    largest = ApiSettings.model_fields["max_batch"].default
+    viewer, videos = Viewer(), VideosInMemory()
+    batch = [interaction(n, "play") for n in range(largest)]
+    assert len(viewer.apply(batch, videos)) == largest
+    assert viewer.apply(batch, videos) == []
 
 
 @given(events)
