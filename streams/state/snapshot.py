@@ -11,7 +11,7 @@ T = TypeVar("T")
 def _encode_vector(value: Any) -> bytes:
     if isinstance(value, np.ndarray):
         return value.astype("<f4", copy=False).tobytes()
-    raise NotImplementedError(f"a snapshot can't hold {type(value).__name__}")
+    raise TypeError(f"a snapshot can't hold {type(value).__name__}")
 
 
 def _decode_vector(kind: Any, value: Any) -> Any:
