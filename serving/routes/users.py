@@ -10,7 +10,7 @@ from serving.openapi import Json, answers
 from serving.outputs import Forgotten
 from serving.purges import USER_STORES, expiring
 from streams.events import Erasure
-from streams.topics import FEEDBACK, INTERACTIONS, PLANS, SLATES
+from streams.topics import DEAD_LETTERS, FEEDBACK, INTERACTIONS, PLANS, PURGES, SLATES
 
 
 def routes(node: Node) -> APIRouter:
@@ -30,7 +30,7 @@ def routes(node: Node) -> APIRouter:
             await accept(node, INTERACTIONS, [event], trace=request.state.trace)
             stores = await proofs.wait(node.api.purge_wait_s)
         complete = all(store.status == "purged" for store in stores)
-        topics = [expiring(topic) for topic in (INTERACTIONS, SLATES, PLANS, FEEDBACK)]
+        topics = [expiring(topic) for topic in (INTERACTIONS, SLATES, PLANS, FEEDBACK, DEAD_LETTERS, PURGES)]
         return Json(Forgotten(event_id=event.event_id, user_id=user_id, complete=complete, stores=[memory, *stores, *topics]))
 
     return router

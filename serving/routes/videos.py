@@ -16,7 +16,7 @@ from serving.outputs import EventAccepted, Forgotten, VideoView, video_view
 from serving.purges import MEDIA_FILES, VIDEO_STORES, expiring
 from streams.events import LiveEnded, Takedown
 from streams.ports import BadMedia
-from streams.topics import UPLOADS
+from streams.topics import DEAD_LETTERS, UPLOADS
 
 
 def routes(node: Node) -> APIRouter:
@@ -93,7 +93,10 @@ def routes(node: Node) -> APIRouter:
         complete = all(store.status == "purged" for store in stores)
         return Json(
             Forgotten(
-                event_id=event.event_id, video_id=video_id, complete=complete, stores=[memory, *stores, expiring(UPLOADS)]
+                event_id=event.event_id,
+                video_id=video_id,
+                complete=complete,
+                stores=[memory, *stores, *map(expiring, (UPLOADS, DEAD_LETTERS))],
             )
         )
 
