@@ -118,8 +118,7 @@ class House:
             if name == "broker":
                 # What it held is gone, and with it the meaning of every offset: all that talks to it begins again.
                 self._stop_children()
-                self._stack.restart(name)
-                self._reopen()
+                self._reopen(self._stack.restart(name))
             elif name in self._children:
                 self._children[name].start()
             else:
@@ -135,9 +134,8 @@ class House:
         else:
             self._say(f"{name} runs again")
 
-    def _reopen(self) -> None:
-        began = time.monotonic()
-        self._open_broker(time.monotonic() - began)
+    def _reopen(self, took_s: float = 0.0) -> None:
+        self._open_broker(took_s)
         self._drop_features()
         self._start_children()
 

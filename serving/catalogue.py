@@ -20,10 +20,10 @@ from streams.events import LiveEnded, Perception, Takedown, Upload, VideoStats
 from streams.follower import Followed
 from streams.state.interests import DIMENSIONS
 from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS, Topic
+from streams.videos import VECTOR_BYTES
 
 # Longer than any request takes; a video that leaves costs its 4 kB this much longer.
 _REST_MS = 60_000
-_VECTOR_BYTES = DIMENSIONS * 2
 
 # The last videos that came, which may be on no shelf yet: more than come between two renewals cost each request time.
 ARRIVALS = 200
@@ -139,7 +139,7 @@ class Catalogue:
 
         Left out are those that were taken down, that ended, that are too old, or whose embedding is of another size.
         """
-        newest = {p.video.video_id: p for p in perceptions if len(p.embedding) == _VECTOR_BYTES}
+        newest = {p.video.video_id: p for p in perceptions if len(p.embedding) == VECTOR_BYTES}
         with self._writing:
             kept = [
                 p
