@@ -131,8 +131,10 @@ def list_topics() -> None:
     kafka = load().kafka
     table = Table("topic", "key", "partitions", "keeps", box=None)
     for topic in TOPICS:
-        keeps = "the newest of each key" if topic.compacted else f"{topic.retention_ms // 86_400_000} days"
-        table.add_row(topic.name, topic.key, str(partitions_of(kafka, topic)), keeps)
+        kept = ["the newest of each key"] * topic.compacted
+        if topic.retention_ms is not None:
+            kept.append(f"{topic.retention_ms / 3_600_000:g} hours")
+        table.add_row(topic.name, topic.key, str(partitions_of(kafka, topic)), " for ".join(kept))
     Console().print(table)
 
 

@@ -8,7 +8,8 @@ from fastapi import FastAPI
 from serving import errors, openapi
 from serving.middleware import BodyLimit, Telemetry
 from serving.node import Node
-from serving.routes import feed, health, instructions, interactions, uploads, users, videos
+from serving.routes import feed, health, instructions, interactions, pages, uploads, users, videos
+from serving.security import SecurityHeaders
 
 _DESCRIPTION = """A streaming real-time recommender: a video uploaded now can be shown now,
 a tap made now changes the next page.
@@ -29,8 +30,11 @@ def create_app(node: Node, *, lifespan: Lifespan = _nothing) -> FastAPI:
     app = FastAPI(title="Headwater", version="1", description=_DESCRIPTION, lifespan=lifespan)
     for module in (uploads, interactions, instructions, feed, videos, users, health):
         app.include_router(module.routes(node))
+    app.include_router(pages.routes())
+    app.routes.append(pages.static())
     errors.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, json_bytes=node.api.max_body_bytes, media_bytes=node.media.max_bytes)
+    app.add_middleware(SecurityHeaders, media_origins=node.api.media_origins)
     app.add_middleware(Telemetry, metrics=node.metrics)
     return app

@@ -97,5 +97,6 @@ class Proofs:
 
 def expiring(topic: Topic) -> Store:
     """Return the line of a topic that keeps its events until they expire."""
+    assert topic.retention_ms is not None, "a topic that keeps the newest for ever is purged by tombstones"
     days = topic.retention_ms / 86_400_000
     return Store(store=f"topic {topic.name}", status="expires", detail=f"events expire after {days:g} days")

@@ -239,7 +239,10 @@ class Release(Event, frozen=True, kw_only=True):
 
 
 class DeadLetter(Event, frozen=True, kw_only=True):
-    """An input that could not be used: where it came from, why, and its bytes, so it can be replayed after a fix."""
+    """An input that could not be used: where it came from, why, and its bytes, so it can be replayed after a fix.
+
+    Topic `dead-letters`, key: the letter's id, compacted; written again with `replayed_at` once it was sent again.
+    """
 
     origin: str
     partition: int
@@ -249,6 +252,12 @@ class DeadLetter(Event, frozen=True, kw_only=True):
     failed_at: UnixMs
     flow: str = ""
     key: bytes | None = None
+    replayed_at: UnixMs | None = None
+
+    @property
+    def letter_id(self) -> str:
+        """The key: the input's place in Kafka, so that two letters for one input are one."""
+        return f"{self.origin}/{self.partition}/{self.offset}"
 
 
 class Purged(Event, frozen=True, kw_only=True):
@@ -260,6 +269,56 @@ class Purged(Event, frozen=True, kw_only=True):
     store: str
     count: int
     purged_at: UnixMs
+
+
+class Supervised(Struct, frozen=True, kw_only=True):
+    """One process that a supervisor keeps alive. `restarts` counts since the supervisor's start."""
+
+    name: str
+    pid: int | None = None
+    running: bool = True
+    restarts: int = 0
+    last_status: int | None = None
+    started_at: UnixMs = 0
+    rss_bytes: int = 0
+
+
+class Heartbeat(Event, frozen=True, kw_only=True):
+    """What a process says of itself every second. Topic `heartbeats`, key: process.
+
+    `events` were taken from each topic since the last heartbeat, `positions` are the next offsets by topic and partition:
+    a flow's lag is what the broker holds beyond them. `freshness_ms` is how long after the broker's acceptance the features
+    of the events since the last heartbeat were readable: p50 and p99, None where there were none. `counters` only grow.
+    """
+
+    process: Id
+    instance: Id
+    started_at: UnixMs
+    at: UnixMs
+    events: dict[str, int] = {}
+    positions: dict[str, dict[str, int]] = {}
+    freshness_ms: tuple[float, float] | None = None
+    counters: dict[str, int] = {}
+    rss_bytes: int = 0
+    cpu_share: float = 0.0
+    children: tuple[Supervised, ...] = ()
+
+
+class Span(Event, frozen=True, kw_only=True):
+    """One step of a sampled trace, as OpenTelemetry knows it. Topic `spans`, key: trace.
+
+    `started_at` is Unix ms with its fraction; `parent_id` is empty for a root.
+    """
+
+    trace_id: Id
+    span_id: Id
+    name: str
+    process: str
+    started_at: float
+    took_ms: float
+    parent_id: str = ""
+    user_id: str = ""
+    attributes: dict[str, str] = {}
 
 
 UploadEvent = Upload | LiveEnded | Takedown

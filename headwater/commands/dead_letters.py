@@ -47,7 +47,7 @@ def list_letters(
     for letter in letters[-limit:]:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(letter.failed_at / 1000))
         start = letter.payload[:60].decode("utf-8", "backslashreplace")
-        table.add_row(letter_id(letter), when, letter.flow, letter.reason, start)
+        table.add_row(letter.letter_id, when, letter.flow, letter.reason, start)
     console = Console()
     console.print(table)
     console.print(f"{min(limit, len(letters))} of {len(found)} dead letters; times are UTC")
@@ -65,8 +65,8 @@ def replay_letters(
     if not (letter or origin or everything):
         raise typer.BadParameter("say which: --id, --origin or --all")
     kafka = load().kafka
-    wanted = [one for one in read(kafka) if (not letter or letter_id(one) in letter) and _wanted(one, origin, None)]
-    unknown = set(letter or ()) - {letter_id(one) for one in wanted}
+    wanted = [one for one in read(kafka) if (not letter or one.letter_id in letter) and _wanted(one, origin, None)]
+    unknown = set(letter or ()) - {one.letter_id for one in wanted}
     if unknown:
         raise typer.BadParameter(f"no dead letter {', '.join(sorted(unknown))}; `headwater dead-letters list` names them")
     whole = [one for one in wanted if 0 < len(one.payload) < LONGEST_PAYLOAD]
@@ -74,11 +74,6 @@ def replay_letters(
     typer.echo(f"{len(whole)} sent again")
     if len(whole) < len(wanted):
         typer.echo(f"{len(wanted) - len(whole)} left out: their payload is empty or was cut at {LONGEST_PAYLOAD} bytes")
-
-
-def letter_id(letter: "DeadLetter") -> str:
-    """Return the letter's name: its input's place in Kafka, so two letters for one input are one."""
-    return f"{letter.origin}/{letter.partition}/{letter.offset}"
 
 
 def read(kafka: "KafkaSettings") -> "list[DeadLetter]":
@@ -99,7 +94,7 @@ def read(kafka: "KafkaSettings") -> "list[DeadLetter]":
     def keep(batch: list[Followed]) -> None:
         nonlocal newest_s
         newest_s = time.monotonic()
-        letters.update((letter_id(followed.event), followed.event) for followed in batch if followed.event is not None)
+        letters.update((followed.event.letter_id, followed.event) for followed in batch if followed.event is not None)
 
     follower = Follower(kafka, [DEAD_LETTERS], keep, name="dead-letters").start(timeout_s=READ_TIMEOUT_S)
     try:

@@ -1,7 +1,6 @@
 """/healthz, /readyz and /metrics: for those who run it."""
 
 from fastapi import APIRouter, Response
-from fastapi.responses import RedirectResponse
 
 from serving.node import Node
 from serving.openapi import Json
@@ -9,10 +8,6 @@ from serving.openapi import Json
 
 def routes(node: Node) -> APIRouter:
     router = APIRouter(tags=["operation"])
-
-    @router.get("/", include_in_schema=False)
-    async def home() -> RedirectResponse:
-        return RedirectResponse("/docs")
 
     @router.get("/healthz", response_class=Json, summary="Is the process alive?")
     async def healthz() -> Json:

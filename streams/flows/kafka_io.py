@@ -149,7 +149,7 @@ def dead_letter(
         flow=flow,
         key=None if key is None else key[:1000],
     )
-    return Send(DEAD_LETTERS, topic.name, event)
+    return Send(DEAD_LETTERS, event.letter_id, event)
 
 
 class _Partition(StatefulSinkPartition[Send, None]):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headwater.commands.dead_letters import dead_letters, letter_id, read, send_again
+from headwater.commands.dead_letters import dead_letters, read, send_again
 from streams.events import DeadLetter
 from streams.follower import Followed, Follower
 from streams.kafka import EventProducer, KafkaSettings
@@ -59,7 +59,7 @@ def test_a_letter_is_listed_once_with_its_origin_and_reason(stack: Any) -> None:
     (line,) = result.output.strip().splitlines()
     assert json.loads(line)["origin"] == "interactions"
     table = run(stack.settings.kafka, "list", "--reason", mark)
-    assert letter_id(twice) in table.output
+    assert twice.letter_id in table.output
     assert f"malformed {mark}" in table.output
 
 
@@ -74,7 +74,7 @@ def test_a_letter_sent_again_reaches_its_topic_with_its_key_and_bytes(stack: Any
     arrived: list[Followed] = []
     follower = Follower(stack.settings.kafka, [INTERACTIONS], arrived.extend, name="test").start(timeout_s=30.0)
     try:
-        result = run(stack.settings.kafka, "replay", "--id", letter_id(fixed))
+        result = run(stack.settings.kafka, "replay", "--id", fixed.letter_id)
         assert result.exit_code == 0, result.output
         assert "1 sent again" in result.output
         deadline = time.monotonic() + 20
@@ -98,7 +98,7 @@ def test_a_cut_payload_is_not_sent_again(stack: Any) -> None:
     mark = uuid.uuid4().hex
     put(stack.settings.kafka, letter(b"x" * 600_000, f"too large {mark}", offset=int(mark[:6], 16)))
     found = [one for one in read(stack.settings.kafka) if mark in one.reason]
-    result = run(stack.settings.kafka, "replay", "--id", letter_id(found[0]))
+    result = run(stack.settings.kafka, "replay", "--id", found[0].letter_id)
     assert "0 sent again" in result.output
     assert "1 left out" in result.output
 
