@@ -28,7 +28,9 @@ class ApiSettings(BaseModel):
         1000, ge=1, le=1000, description="most interactions in one request; duplicates are known among a viewer's last 1,024"
     )
     media_dir: str = Field("var/media", description="folder for the files that clients upload")
-    media_origins: tuple[str, ...] = Field((), description="other hosts whose videos the page may play: https://cdn.example.com")
+    media_origins: tuple[str, ...] = Field(
+        (), description="other hosts whose videos the page may play: https://cdn.example.com"
+    )
     accept_timeout_s: float = Field(5.0, gt=0, description="longest wait for the broker before a 503; then clients try again")
     retry_after_s: int = Field(1, ge=1, description="what a 503 tells clients to wait; longer, and events pile up on phones")
     max_queued_events: int = Field(50_000, ge=1, description="past this many events waiting for the broker: 503 at once")

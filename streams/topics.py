@@ -37,9 +37,7 @@ SLATES = Topic("slates", events.Slate, "user_id", retention_ms=DAY_MS)
 PLANS = Topic("plans", events.Plan, "user_id", compacted=True, retention_ms=DAY_MS)
 FEEDBACK = Topic("feedback", events.Feedback, "user_id", retention_ms=30 * DAY_MS)
 RELEASES = Topic("releases", events.Release, "name", partitions=1, compacted=True, retention_ms=None)
-DEAD_LETTERS = Topic(
-    "dead-letters", events.DeadLetter, "letter_id", partitions=1, compacted=True, retention_ms=30 * DAY_MS
-)
+DEAD_LETTERS = Topic("dead-letters", events.DeadLetter, "letter_id", partitions=1, compacted=True, retention_ms=30 * DAY_MS)
 PURGES = Topic("purges", events.Purged, "subject_id", partitions=1, retention_ms=30 * DAY_MS)
 HEARTBEATS = Topic("heartbeats", events.Heartbeat, "process", partitions=1, retention_ms=HOUR_MS)
 SPANS = Topic("spans", events.Span, "trace_id", partitions=1, retention_ms=HOUR_MS)

@@ -131,7 +131,7 @@ class Sample(Struct, frozen=True):
 
 
 class LetterView(Struct, frozen=True, kw_only=True):
-    """A dead letter; `payload` is its beginning as text, `whole` tells whether all of it was kept, so that it can be replayed."""
+    """A dead letter; `payload` is its beginning as text, `whole` tells whether all of it was kept, so it can be replayed."""
 
     letter_id: str
     origin: str
