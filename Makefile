@@ -1,7 +1,7 @@
 # What people do daily, a line each. `demo` and `test` set up what they need first, once.
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-.PHONY: help setup demo test lint types bench reference lock clean
+.PHONY: help setup demo test lint types bench soak reference lock clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -12,7 +12,8 @@ setup:  ## both environments and the exported models; does nothing where nothing
 demo: setup  ## the whole loop, live in the terminal: real events, real clips, an audience
 	@.venv/bin/headwater demo
 
-test: setup  ## lint, types, then every test
+test: setup  ## lint, types, then every test, with Chromium for the pages
+	@deploy/local/setup.sh browser
 	@$(MAKE) --no-print-directory lint types
 	@$(PYTHON) -m pytest
 
@@ -23,7 +24,10 @@ types: setup  ## mypy, strict
 	@$(PYTHON) -m mypy
 
 bench: setup  ## one bench for each promise, against a stack of its own
-	@for promise in freshness throughput feed cold_start; do $(PYTHON) -m bench.$$promise || exit 1; done
+	@for promise in freshness throughput feed cold_start crash; do $(PYTHON) -m bench.$$promise || exit 1; done
+
+soak: setup  ## an hour of steady load: what grows, what becomes slower
+	@$(PYTHON) -m bench.soak
 
 reference: setup  ## write headwater.toml from the code
 	@$(PYTHON) -m headwater.reference > headwater.toml.new && mv headwater.toml.new headwater.toml

@@ -101,7 +101,7 @@ def rows_of(made: world.World, viewers: int, count: int, events: int, at_once: i
         rows: list[FeatureRow] = []
         by_video: defaultdict[str, list[Engaged]] = defaultdict(list)
         for user_id, of_user in poll.items():
-            for engaged in states[user_id].apply(of_user, videos):
+            for engaged in states[user_id].apply(of_user, videos, made.made_at)[1]:
                 by_video[engaged.video_id].append(engaged)
             rows += states[user_id].rows(user_id)
         for video_id, of_video in by_video.items():

@@ -89,7 +89,7 @@ class World:
                 impressions=shown,
                 plays=shown * 0.5,
                 completions=shown * 0.25,
-                watch_share=shown * 0.4,
+                watch_share=0.4,
                 likes=shown * 0.05,
                 total_impressions=shown,
             )

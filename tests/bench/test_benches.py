@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from bench.house import MORTAL
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,3 +58,24 @@ def test_cold_start_follows_a_clip_and_takes_it_down() -> None:
     assert found["first_impression_p50_ms"] > 0
     assert found["takedown_p99_ms"] > 0
     assert found["never_shown"] == 0
+
+
+def test_crash_loses_and_doubles_nothing() -> None:
+    found = figures("crash", "--events", "2000", "--kills-each", "1", "--rate", "150")
+    assert found["kills_by_process"] == dict.fromkeys(MORTAL, 1)
+    assert found["events"] >= 2000
+    assert found["slates"] > 0
+    for nothing in (
+        "lost", "doubled", "not_recovered", "slates_without_feedback", "feedback_wrong", "log_missing", "log_doubled",
+        "dead_letters_without_cause", "bad_without_dead_letter", "uploads_not_perceived", "maybe_accepted",
+    ):  # fmt: skip
+        assert found[nothing] == 0, (nothing, found["examples"])
+
+
+def test_soak_tells_how_each_process_grows_and_whether_it_becomes_slower(tmp_path: Path) -> None:
+    found = figures("soak", "--minutes", "0.5", "--pages", "4", "--viewers", "20", "--folder", str(tmp_path))
+    assert {*MORTAL, "up", "broker"} <= set(found["grows_mb_per_h"])
+    assert (found["errors"], found["fresh_never"]) == (0, 0)
+    assert 0 < found["feed_p50_ms"] <= found["feed_p99_ms"]
+    assert (tmp_path / "soak.csv").read_text().startswith("seconds,process,uss_mb")
+    assert "uPlot" in (tmp_path / "soak.html").read_text()
