@@ -18,5 +18,7 @@ class StackSettings(BaseModel):
     )
     models_dir: Path = Field(Path("var/models"), description="folder of the exported models that Triton loads")
     start_timeout_s: float = Field(60.0, gt=0, description="longest wait for a server to answer; a busy machine needs more")
-    stop_timeout_s: float = Field(5.0, gt=0, description="time between asking a process to stop and ending it")
+    stop_timeout_s: float = Field(
+        3.0, gt=0, description="time for each step of a stop (API, flows, servers); what still runs then is ended"
+    )
     restart_max_s: float = Field(30.0, gt=0, description="longest wait before a process that keeps dying is started again")

@@ -6,6 +6,9 @@ import psutil
 
 LOOPBACK = "127.0.0.1"
 
+# A port is bound only when its server starts: until then the system would give it out again.
+_given: set[int] = set()
+
 
 class PortTaken(OSError):
     """Another process listens on a configured port. The message says which process, where it can be seen."""
@@ -28,7 +31,10 @@ def choose(wanted: int, *, setting: str, host: str = LOOPBACK) -> int:
                 f"stop it, or set {setting} to another port (0 picks a free one)"
             ) from error
         port: int = probe.getsockname()[1]
-        return port
+    if wanted == 0 and port in _given:
+        return choose(wanted, setting=setting, host=host)
+    _given.add(port)
+    return port
 
 
 def _listener(port: int) -> str:

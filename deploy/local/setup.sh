@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Everything `make demo` and `make test` need, once: Debian packages, two Python environments, the exported models.
+# `setup.sh browser`, for tests: Chromium as well, which drives the pages.
 # A step whose inputs did not change is not done again: its stamp holds a hash of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -64,17 +65,30 @@ if not any(os.path.exists(f"{folder}/libpython{version}.so.1.0") for folder in f
 PYTHON
 }
 
+# apt PACKAGE…: install Debian packages, or return 1 where that is not ours to do.
+apt() {
+    local sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo -n)
+    command -v apt-get && { [ "$(id -u)" = 0 ] || sudo -n true; } || return 1
+    "${sudo[@]}" apt-get update -q
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"
+}
+
 system_packages() {
-    local missing sudo=()
+    local missing
     missing=$(missing_packages | xargs)
     [ -n "$missing" ] || return 0
-    [ "$(id -u)" = 0 ] || sudo=(sudo -n)
-    if ! command -v apt-get || { [ "$(id -u)" != 0 ] && ! sudo -n true; }; then
+    if ! apt $missing; then
         echo "these system packages are missing, and only root can install them: apt-get install $missing"
         return 1
     fi
-    "${sudo[@]}" apt-get update -q
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+}
+
+# Without Chromium the tests that drive the pages are skipped, and say so; everything else runs.
+browser() {
+    if ! command -v chromium >/dev/null && ! apt chromium >"$LOGS/setup-browser.log" 2>&1; then
+        echo "no chromium, and it could not be installed ($LOGS/setup-browser.log): tests that drive the pages will be skipped"
+    fi
 }
 
 # --no-compile: byte code for all of it takes 40 s of CPU, for what is ever imported 4 s, at the first start.
@@ -98,6 +112,8 @@ triton_environment() {
     "$python" -m venv .venv-triton
     pip_install .venv-triton --no-deps --requirement deploy/local/triton.lock
 }
+
+[ "${1:-}" != browser ] || browser
 
 main_stamp=.venv/setup.stamp
 triton_stamp=.venv-triton/setup.stamp

@@ -1,6 +1,7 @@
 """The servers that are not configured as external: started together, stopped together, none left behind."""
 
 import logging
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -96,6 +97,11 @@ class Stack:
         """Return the exit status of each server that ended by itself."""
         return {name: status for name, server in self._running.items() if (status := server.ended()) is not None}
 
+    def pid(self, name: str) -> int | None:
+        """Return the process id of server `name`, None where it is not ours."""
+        running = self._running.get(name)
+        return None if running is None else running.pid
+
     def restart(self, name: str) -> float:
         """Start server `name` again, on its old address, and return the seconds it took to answer."""
         server = next(server for server in self._servers if server.name == name)
@@ -107,9 +113,10 @@ class Stack:
         """Stop the servers, all at once: what used them is gone by now. Safe to call twice."""
         for server in self._running.values():
             server.ask_to_stop()
+        deadline = time.monotonic() + self._settings.stop_timeout_s
         while self._running:
             _, server = self._running.popitem()
-            server.stop(timeout_s=self._settings.stop_timeout_s)
+            server.stop(timeout_s=max(0.0, deadline - time.monotonic()))
 
     def _launch(self, server: Server) -> None:
         self._running[server.name] = RunningServer(server, log=self._logs / f"{server.name}.log")
