@@ -126,6 +126,12 @@ def redis_key(project: str, key: str, value: str) -> bytes:
     return name
 
 
+def field_names(row_type: type[FeatureRow]) -> list[Any]:
+    """Return the names of all fields that a row of a type has in its hash."""
+    view = VIEW_OF[row_type]
+    return [f"_ts:{view}", *(_mmh3(f"{view}:{name}") for name in feature_types(row_type))]
+
+
 def fields(row_type: type[FeatureRow]) -> Callable[[FeatureRow, list[Any]], None]:
     """Return what appends a row's fields and values, as HSET wants them, to a list."""
     view = VIEW_OF[row_type]

@@ -1,5 +1,6 @@
 """The feature log: what the features were, and when, in Parquet; the offline half of every view."""
 
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +11,16 @@ import pyarrow as pa
 from feature_repo.schema import STRUCTS, VIEW_OF, entity_key, feature_types, log_schema
 from feature_repo.settings import FeatureStoreSettings
 from streams.features import FeatureRow, Vector
-from streams.parquet_log import ParquetLog
+from streams.parquet_log import ParquetLog, settled_before
 
-# Rows kept in memory at most; an interests row is 3 KB.
+log = logging.getLogger(__name__)
+
+# Rows after which the disk is not waited for any longer; an interests row is 3 KB.
 ROWS_IN_MEMORY = 20_000
+# Rows kept in memory while the disk takes none. More is more of the log after a long outage, and memory meanwhile.
+ROWS_KEPT = 2 * ROWS_IN_MEMORY
+# How long a disk that took none is left alone: shorter makes the tables of all that waits again and again.
+RETRY_S = 2.0
 # Entities whose last logging is remembered; past this the oldest are forgotten and may be logged early.
 REMEMBERED = 200_000
 
@@ -21,8 +28,8 @@ REMEMBERED = 200_000
 class FeatureLog:
     """Takes feature rows, keeps at most one of an entity in `log_every_s`, and writes them from a thread of its own.
 
-    A crash loses the rows still in memory: the log is a sample of what the features were, and the next event of each
-    entity logs it again. The features themselves are in the online store.
+    A crash loses the rows still in memory, and a full disk those past `ROWS_KEPT`: the log is a sample of what the features
+    were, and the next event of each entity logs it again. The features themselves are in the online store.
     """
 
     def __init__(self, settings: FeatureStoreSettings) -> None:
@@ -36,8 +43,10 @@ class FeatureLog:
         self._rows: list[FeatureRow] = []
         self._logged_at: dict[tuple[str, str], int] = {}
         self._wake = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._written: set[str] = set()
+        self._merged_before = ""
 
     def ensure_readable(self) -> None:
         """Make each view's folder a dataset that Feast can open before the first row."""
@@ -63,13 +72,34 @@ class FeatureLog:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._closing:
+        while not self._closing.is_set():
             self._wake.wait(self._settings.log_flush_s)
             self._wake.clear()
+            if not self._try_flush():
+                self._closing.wait(RETRY_S)
+            self._merge()
+
+    def _merge(self) -> None:
+        """Once a day, make one file of each past day's, of the views that this process writes."""
+        before = settled_before()
+        if before != self._merged_before:
+            try:
+                for name in self._written:
+                    self._logs[name].merge(before=before)
+                self._merged_before = before
+            except OSError as error:
+                log.error("the feature log's files can't be merged: %s", error)
+
+    def _try_flush(self) -> bool:
+        try:
             self.flush()
+        except OSError as error:
+            log.error("the feature log can't be written, %d rows wait: %s", len(self._rows), error)
+            return False
+        return True
 
     def flush(self) -> None:
-        """Write what is in memory."""
+        """Write what is in memory. Raises OSError where the disk takes none; the rows then stay."""
         with self._disk:
             self._flush()
 
@@ -78,27 +108,38 @@ class FeatureLog:
             rows, self._rows = self._rows, []
         for name, struct in STRUCTS.items():
             if of_view := [row for row in rows if type(row) is struct]:
-                self._logs[name].append(_table(struct, of_view))
+                try:
+                    self._logs[name].append(_table(struct, of_view))
+                    self._written.add(name)
+                except OSError:
+                    self._keep(rows)
+                    raise
+                rows = [row for row in rows if type(row) is not struct]
 
-    def erase_user(self, user_id: str) -> int:
-        """Remove a viewer's rows from memory and disk; return how many went."""
+    def _keep(self, rows: list[FeatureRow]) -> None:
+        with self._lock:
+            self._rows = rows + self._rows
+            if (too_many := len(self._rows) - ROWS_KEPT) > 0:
+                del self._rows[:too_many]
+                log.error("the feature log lost the oldest %d rows: the disk takes none", too_many)
+
+    def erase(self, views: Sequence[str], entity: str) -> int:
+        """Remove the rows of a viewer or video in `views` from memory and disk; return how many went."""
         # Held throughout: rows on their way to disk would be found neither in memory nor there.
         with self._disk:
             self._flush()
-            return self._erase(user_id)
-
-    def _erase(self, user_id: str) -> int:
-        return sum(
-            self._logs[name].erase("user_id", user_id) for name, struct in STRUCTS.items() if entity_key(struct) == "user_id"
-        )
+            with self._lock:
+                for view in views:
+                    self._logged_at.pop((view, entity), None)
+            return sum(self._logs[view].erase(entity_key(STRUCTS[view]), entity) for view in views)
 
     def close(self) -> None:
         """Write what is in memory and stop."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join(10.0)
-        self.flush()
+        self._try_flush()
 
 
 def _table(struct: type[FeatureRow], rows: list[FeatureRow]) -> pa.Table:

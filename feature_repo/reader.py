@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from feature_repo.schema import STRUCTS, USER_VIEWS, feature_types
 from feature_repo.settings import FeatureStoreSettings
-from feature_repo.store import open_store
+from feature_repo.store import online_client, open_store
 from streams.features import FeatureRow, Vector, ViewerFeatures
 
 DECODERS: dict[Any, Callable[[Value], Any]] = {
@@ -30,6 +30,7 @@ class FeatureReader:
     def __init__(self, settings: FeatureStoreSettings) -> None:
         self._store = open_store(settings)
         self._service = self._store.get_feature_service("viewer")
+        self._redis = online_client(self._store._get_provider().online_store, self._store.config.online_store)
 
     def viewer(self, user_id: str) -> ViewerFeatures:
         """Return what is stored of one viewer, in about half a millisecond.
@@ -42,6 +43,17 @@ class FeatureReader:
         except RedisError as error:
             raise ConnectionError(f"features of viewer {user_id} can't be read: {error}") from error
         return _viewer(user_id, answer.proto)
+
+    def ping(self) -> None:
+        """Return once Redis answers.
+
+        Raises:
+            ConnectionError: it does not within `features.read_timeout_s`.
+        """
+        try:
+            self._redis.ping()
+        except RedisError as error:
+            raise ConnectionError(f"Redis does not answer: {error}") from error
 
 
 def _viewer(user_id: str, answer: GetOnlineFeaturesResponse) -> ViewerFeatures:

@@ -1,10 +1,14 @@
 """The Feast store as the rest of Headwater opens it: by settings instead of a file. Importing this costs seconds of CPU."""
 
 from pathlib import Path
+from typing import Any
 
 from feast import FeatureStore, RepoConfig
-from feast.infra.online_stores.redis import RedisOnlineStoreConfig
+from feast.infra.online_stores.online_store import OnlineStore
+from feast.infra.online_stores.redis import RedisOnlineStore, RedisOnlineStoreConfig
 from feast.repo_config import RegistryConfig
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from feature_repo.log import FeatureLog
 from feature_repo.settings import FeatureStoreSettings
@@ -32,6 +36,17 @@ def config(settings: FeatureStoreSettings, *, single_writer: bool = False) -> Re
         offline_store="file",
         entity_key_serialization_version=3,
     )
+
+
+def online_client(store: OnlineStore, settings: Any) -> Any:
+    """Return the Redis client that `store` uses, which tries once more at once, and then says that Redis is away.
+
+    By default it would try for ten seconds: a thread that reads for a page would be lost to the pages after it.
+    """
+    assert isinstance(store, RedisOnlineStore), f"the online store is a {type(store).__name__}"
+    client = store._get_client(settings)
+    client.set_retry(Retry(NoBackoff(), 1))
+    return client
 
 
 def open_store(settings: FeatureStoreSettings) -> FeatureStore:

@@ -6,6 +6,7 @@ import os
 import pkgutil
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,7 +26,12 @@ def warm_up(*modules: str) -> None:
 
 def cool_down() -> None:
     """End the process that `warm_up` began, and wait for its end: by itself it would outlive us by a moment."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        # Asked politely, it would first finish its imports, which takes many seconds on a busy machine.
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
 
 
 class Child:
@@ -45,11 +51,19 @@ class Child:
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start it, or start it again."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        self._process = _context.Process(target=_enter, args=(self._target, self._arguments, self.log), name=self.name)
-        self._process.start()
-        self._asked = False
+        """Start it, or start it again.
+
+        Raises:
+            StartFailed: it could not be forked.
+        """
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            process = _context.Process(target=_enter, args=(self._target, self._arguments, self.log), name=self.name)
+            process.start()
+        except (OSError, EOFError) as error:
+            # The fork server is gone or can't fork; it is started again by the next try.
+            raise StartFailed(f"{self.name} could not be forked: {type(error).__name__}: {error}") from error
+        self._process, self._asked = process, False
 
     def ended(self) -> int | None:
         """Return the exit status, or None while it runs."""

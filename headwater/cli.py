@@ -54,12 +54,17 @@ def up() -> None:
 @app.command(rich_help_panel=RUN)
 def serve() -> None:
     """Run only the API, against the broker and Redis that are configured or that `headwater up` runs here."""
-    from headwater import wiring
+    from deploy.local.ports import choose
     from headwater.children import log_to_stderr
     from headwater.settings import load
 
+    settings = load()
+    # Before the seconds that the imports take, and in words that say who has it.
+    settings.api.port = choose(settings.api.port, setting="api.port", host=settings.api.host)
+    from headwater import wiring
+
     log_to_stderr()
-    wiring.run_api(load())
+    wiring.run_api(settings)
 
 
 @app.command(rich_help_panel=RUN)

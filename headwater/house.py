@@ -4,6 +4,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 from types import TracebackType
@@ -21,8 +22,11 @@ from deploy.local.stack import Stack
 from headwater.backoff import Backoff
 from headwater.children import Child, cool_down, warm_up
 from headwater.flows import FLOWS
+from headwater.roll import Roll
 from headwater.settings import Settings
+from streams.heartbeat import Pulse, beating
 from streams.kafka import check_broker, create_topics
+from streams.lossy import LossyProducer
 
 CHECK_EVERY_S = 0.2
 
@@ -51,6 +55,8 @@ class House:
         self._claim = Claim(settings.var)
         self._children: dict[str, Child] = {}
         self._backoffs: dict[str, Backoff] = {}
+        self._roll = Roll()
+        self._heartbeat = ExitStack()
 
     @property
     def address(self) -> str:
@@ -68,6 +74,8 @@ class House:
             # Importing Feast and the rest is the longest part of a start: it goes on while the servers start.
             warm_up("headwater.warm")
             self._stack.launch()
+            for name in self._stack.endpoints.embedded:
+                self._roll.started(name, self._stack.pid(name))
             self.settings = self.settings.at(self._stack.endpoints)
             self._open_broker(self._stack.wait_ready("broker"))
             self._done("redis", self._stack.endpoints.redis, self._stack.wait_ready("redis"))
@@ -80,6 +88,7 @@ class House:
             self.stop()
             raise
         self._backoffs = {name: self._backoff() for name in (*self._stack.endpoints.embedded, *self._children)}
+        self._tell_of_itself()
         self._claim.publish(msgspec.structs.replace(self._stack.endpoints, api=self.address.removeprefix("http://")))
         self._say(f"live after {time.monotonic() - began:.1f} s; logs are in {self.settings.var / 'log'}")
 
@@ -95,6 +104,7 @@ class House:
         for name, status in ended.items():
             backoff = self._backoffs[name]
             if (wait_s := backoff.died(now=time.monotonic())) is not None:
+                self._roll.ended(name, status)
                 self._say(f"{name} ended with status {status}; it starts again in {wait_s:g} s; its log: {self._log(name)}")
             if backoff.is_due(now=time.monotonic()):
                 self._restart(name)
@@ -105,9 +115,9 @@ class House:
 
     def stop(self) -> None:
         """Stop everything: first what lets events in, then what works on them, then the servers. Safe to call twice."""
-        timeout_s = self.settings.stack.stop_timeout_s
+        self._heartbeat.close()
         if api := self._children.pop("api", None):
-            api.stop(timeout_s=timeout_s)
+            api.stop(timeout_s=self.settings.stack.stop_timeout_s)
         self._stop_children()
         cool_down()
         self._stack.stop()
@@ -118,18 +128,22 @@ class House:
             if name == "broker":
                 # What it held is gone, and with it the meaning of every offset: all that talks to it begins again.
                 self._stop_children()
-                self._reopen(self._stack.restart(name))
+                took_s = self._stack.restart(name)
+                self._roll.started(name, self._stack.pid(name))
+                self._reopen(took_s)
             elif name in self._children:
                 self._children[name].start()
+                self._roll.started(name, self._children[name].pid)
             else:
                 self._stack.restart(name)
+                self._roll.started(name, self._stack.pid(name))
 
         self._try(name, start)
 
     def _try(self, name: str, start: Callable[[], None]) -> None:
         try:
             start()
-        except (StartFailed, ConnectionError, ValueError, KafkaException, RedisError) as error:
+        except (StartFailed, OSError, ValueError, KafkaException, RedisError) as error:
             self._say(f"{name}: {error}")
         else:
             self._say(f"{name} runs again")
@@ -172,6 +186,13 @@ class House:
         for name in FLOWS:
             self._child(f"flow-{name}", "headwater.wiring:run_flow", name, self.settings)
         self._child("api", "headwater.wiring:run_api", self.settings)
+        for child in self._children.values():
+            self._roll.started(child.name, child.pid)
+
+    def _tell_of_itself(self) -> None:
+        """Send a heartbeat from now on; it goes on while the broker is away, and is not heard then."""
+        producer = self._heartbeat.enter_context(closing(LossyProducer(self.settings.kafka)))
+        self._heartbeat.enter_context(beating(Pulse("supervisor", children=self._roll.call), producer))
 
     def _child(self, name: str, target: str, *arguments: object) -> Child:
         child = self._children[name] = Child(name, target, *arguments, log=self._log(name))
@@ -181,9 +202,11 @@ class House:
     def _stop_children(self) -> None:
         for child in self._children.values():
             child.ask_to_stop()
+        # One deadline for all of them: one after the other, those that hang would take it each.
+        deadline = time.monotonic() + self.settings.stack.stop_timeout_s
         while self._children:
             _, child = self._children.popitem()
-            child.stop(timeout_s=self.settings.stack.stop_timeout_s)
+            child.stop(timeout_s=max(0.0, deadline - time.monotonic()))
 
     def _wait_for_api(self) -> None:
         """Return once the API is ready, which it is when it knows the catalogue."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
@@ -21,11 +21,15 @@ from models.settings import MediaSettings, TritonSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
-from streams.settings import FlowSettings
+from streams.settings import FlowSettings, TelemetrySettings
 from streams.topics import TOPICS
 
 DEFAULT_FILE = Path("headwater.toml")
 ENV_PREFIX = "HEADWATER_"
+# Options whose values are secret, or may hold a secret: no error and no log shows them.
+SECRETS = (
+    "api.keys", "api.session_secret", "features.connection_string", "kafka.client", "kafka.producer", "kafka.consumer",
+)  # fmt: skip
 
 
 class BadSettings(ValueError):
@@ -45,6 +49,7 @@ class Settings(BaseSettings):
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     stack: StackSettings = Field(default_factory=StackSettings)
     audience: AudienceSettings = Field(default_factory=AudienceSettings)
 
@@ -65,6 +70,15 @@ class Settings(BaseSettings):
             if isinstance(section, BaseModel):
                 for name, value in section:
                     setattr(section, name, _moved(value, self.var))
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_what_it_shows(self) -> Self:
+        if self.flows.video_kept_h < self.feed.max_age_h:
+            raise ValueError(
+                f"flows.video_kept_h is {self.flows.video_kept_h:g} and feed.max_age_h {self.feed.max_age_h:g}: "
+                "a video would leave before the feed lets go of it; keep it at least as long"
+            )
         return self
 
     def at(self, endpoints: Endpoints) -> Self:
@@ -95,8 +109,11 @@ def load(path: Path | None = None) -> Settings:
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        reasons = (f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}, got {e['input']!r}" for e in error.errors())
-        raise BadSettings(f"{file} or {ENV_PREFIX}…: " + "; ".join(reasons)) from error
+        reasons = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}, got {_shown(e['loc'], e['input'])}" for e in error.errors())
+        # Not chained: the error it comes from repeats every value that was given, and some of them are secret.
+        raise BadSettings(f"{file} or {ENV_PREFIX}…: " + "; ".join(reasons)) from None
+    except SettingsError as error:
+        raise BadSettings(f"{ENV_PREFIX}…: {error}: lists and tables are given as JSON") from None
     endpoints = running(settings.var)
     return settings if endpoints is None else settings.at(endpoints)
 
@@ -108,6 +125,14 @@ def options(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tup
             yield from options(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name, field.description or ""
+
+
+def _shown(location: tuple[int | str, ...], value: Any) -> str:
+    """Return a bad value as an error may show it: keys, passwords and tables that may hold some are left out."""
+    name = ".".join(part for part in location if isinstance(part, str))
+    if any(name == secret or name.startswith(f"{secret}.") for secret in SECRETS):
+        return f"a {type(value).__name__} that is not shown"
+    return f"a {type(value).__name__}" if isinstance(value, dict | list | tuple | BaseModel) else repr(value)
 
 
 def _read(file: Path) -> dict[str, Any]:

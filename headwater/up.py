@@ -2,7 +2,8 @@
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from threading import Event
 from types import FrameType
 
@@ -22,7 +23,7 @@ def up(settings: Settings, console: Console) -> None:
 @contextmanager
 def run_house(settings: Settings, console: Console) -> Iterator[House]:
     """Give a started house to the block, which Ctrl-C and SIGTERM end; then stop the house."""
-    house = House(settings, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
+    house = House(settings, partial(_say, console))
     for sign in (signal.SIGINT, signal.SIGTERM):
         # Explicitly: what a shell starts in the background ignores Ctrl-C.
         signal.signal(sign, _interrupt)
@@ -32,7 +33,7 @@ def run_house(settings: Settings, console: Console) -> Iterator[House]:
         started = True
         yield house
     except KeyboardInterrupt:
-        console.print("stopping …")
+        _say(console, "stopping …")
         if not started:
             raise SystemExit(130) from None
     finally:
@@ -40,7 +41,13 @@ def run_house(settings: Settings, console: Console) -> Iterator[House]:
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, signal.SIG_IGN)
         house.stop()
-        console.print("stopped")
+        _say(console, "stopped")
+
+
+def _say(console: Console, line: str) -> None:
+    # Into a file on a full disk, or a pipe that nobody reads any more, nothing can be said; the house goes on.
+    with suppress(OSError):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -19,14 +19,18 @@ from feature_repo.reader import FeatureReader
 from feature_repo.writer import FeatureWriter
 from headwater.flows import FlowName
 from headwater.settings import Settings
-from headwater.stored_media import forget_media
+from headwater.stored_media import forget_files
 from models.perception.agent import PerceptionAgent
 from models.perception.encoders import Encoders
 from models.viewers.interest_ranker import InterestRanker
 from serving.server import serve
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.run import run
+from streams.flows.stopping import STOPPING
+from streams.heartbeat import Pulse, beating
 from streams.kafka import EventProducer, cluster_id
+from streams.lossy import LossyProducer
+from streams.tracing import Tracer, open_tracer
 from streams.videos import VideoTable
 
 # Their events wait for windows and rate limits anyway, so a longer pause for a larger snapshot costs nobody anything.
@@ -38,20 +42,33 @@ def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> 
     if name in BACKGROUND:
         # On a busy machine they give way to what a viewer waits for.
         os.nice(10)
+    pulse = Pulse(f"flow-{name}")
     with ExitStack() as held:
-        flow = _BUILD[name](settings, held)
+        aside = held.enter_context(closing(LossyProducer(settings.kafka)))
+        tracer = held.enter_context(closing(open_tracer(pulse.process, settings.telemetry, aside)))
+        flow = _BUILD[name](settings, held, pulse, tracer)
+        held.enter_context(beating(pulse, aside))
         run(
             flow,
             workers=workers or settings.flows.workers,
             snapshot_ms=settings.flows.background_snapshot_ms if name in BACKGROUND else settings.flows.snapshot_ms,
             recovery_dir=recovery_folder(settings) / name,
             cluster=cluster_id(settings.kafka),
+            scrub_every_s=settings.flows.scrub_every_s,
         )
 
 
 def run_api(settings: Settings) -> None:
     """Serve the API until it is told to stop."""
-    serve(settings.api, settings.feed, settings.kafka, settings.features, settings.media)
+    serve(
+        settings.api,
+        settings.feed,
+        settings.kafka,
+        settings.features,
+        settings.media,
+        settings.telemetry,
+        settings.triton,
+    )
 
 
 def apply_features(settings: Settings) -> None:
@@ -64,27 +81,31 @@ def recovery_folder(settings: Settings) -> Path:
     return settings.var / "recovery"
 
 
-def _perceive(settings: Settings, held: ExitStack) -> Dataflow:
+def _perceive(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -> Dataflow:
     return perceive.build(
         settings.kafka,
         settings.flows,
         perceiver=PerceptionAgent(Encoders(settings.triton), settings.media),
-        features=held.enter_context(closing(FeatureWriter(settings.features))),
+        features=held.enter_context(closing(FeatureWriter(settings.features, stopping=STOPPING))),
         producer=_producer(settings, held),
-        forget_media=partial(forget_media, Path(settings.api.media_dir)),
+        pulse=pulse,
+        tracer=tracer,
+        forget_media=partial(forget_files, Path(settings.api.media_dir), Path(settings.api.posters_dir)),
     )
 
 
-def _profile(settings: Settings, held: ExitStack) -> Dataflow:
+def _profile(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -> Dataflow:
     return profile.build(
         settings.kafka,
         videos=_videos(settings, held),
-        features=held.enter_context(closing(FeatureWriter(settings.features))),
+        features=held.enter_context(closing(FeatureWriter(settings.features, stopping=STOPPING))),
         producer=_producer(settings, held),
+        pulse=pulse,
+        tracer=tracer,
     )
 
 
-def _rerank(settings: Settings, held: ExitStack) -> Dataflow:
+def _rerank(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -> Dataflow:
     videos = _videos(settings, held)
     return rerank.build(
         settings.kafka,
@@ -93,15 +114,17 @@ def _rerank(settings: Settings, held: ExitStack) -> Dataflow:
         ranker=InterestRanker(Encoders(settings.triton), videos),
         viewers=FeatureReader(settings.features),
         producer=_producer(settings, held),
+        pulse=pulse,
+        tracer=tracer,
         budget=plan_budget(settings.flows.plan_budget_per_minute),
     )
 
 
-def _feedback(settings: Settings, held: ExitStack) -> Dataflow:
-    return feedback.build(settings.kafka, settings.flows, producer=_producer(settings, held))
+def _feedback(settings: Settings, held: ExitStack, pulse: Pulse, _tracer: Tracer) -> Dataflow:
+    return feedback.build(settings.kafka, settings.flows, producer=_producer(settings, held), pulse=pulse)
 
 
-_BUILD: dict[FlowName, Callable[[Settings, ExitStack], Dataflow]] = {
+_BUILD: dict[FlowName, Callable[[Settings, ExitStack, Pulse, Tracer], Dataflow]] = {
     "perceive": _perceive,
     "profile": _profile,
     "rerank": _rerank,

@@ -8,7 +8,22 @@ from fastapi import FastAPI
 from serving import errors, openapi
 from serving.middleware import BodyLimit, Telemetry
 from serving.node import Node
-from serving.routes import feed, health, instructions, interactions, pages, uploads, users, videos
+from serving.routes import (
+    feed,
+    health,
+    instructions,
+    interactions,
+    letters,
+    ops,
+    pages,
+    posters,
+    progress,
+    session,
+    spans,
+    uploads,
+    users,
+    videos,
+)
 from serving.security import SecurityHeaders
 
 _DESCRIPTION = """A streaming real-time recommender: a video uploaded now can be shown now,
@@ -27,14 +42,25 @@ async def _nothing(_app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(node: Node, *, lifespan: Lifespan = _nothing) -> FastAPI:
     """Return the application that serves `node`; `lifespan` starts and stops what runs beside it."""
-    app = FastAPI(title="Headwater", version="1", description=_DESCRIPTION, lifespan=lifespan)
-    for module in (uploads, interactions, instructions, feed, videos, users, health):
+    app = FastAPI(
+        title="Headwater",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        # FastAPI's own pages of documentation come from another host, which our policy refuses; ours is among the pages.
+        docs_url=None,
+        redoc_url=None,
+    )
+    # What ends in a word comes before the routes that take any path as a video's id.
+    ingest, viewing = (session, uploads, interactions, instructions), (feed, posters, progress, spans, videos)
+    for module in (*ingest, *viewing, users, ops, letters, health):
         app.include_router(module.routes(node))
     app.include_router(pages.routes())
     app.routes.append(pages.static())
+    app.state.streams = node.streams
     errors.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, json_bytes=node.api.max_body_bytes, media_bytes=node.media.max_bytes)
     app.add_middleware(SecurityHeaders, media_origins=node.api.media_origins)
-    app.add_middleware(Telemetry, metrics=node.metrics)
+    app.add_middleware(Telemetry, metrics=node.metrics, sampling=node.sampling)
     return app

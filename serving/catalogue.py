@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from serving.columns import Columns, Rows
@@ -20,7 +20,6 @@ from streams.events import LiveEnded, Perception, Takedown, Upload, VideoStats
 from streams.follower import Followed
 from streams.state.interests import DIMENSIONS
 from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS, Topic
-from streams.videos import VECTOR_BYTES
 
 # Longer than any request takes; a video that leaves costs its 4 kB this much longer.
 _REST_MS = 60_000
@@ -125,7 +124,8 @@ class Catalogue:
                 case Perception() as perception:
                     perceived.append(perception)
                 case VideoStats() as stats:
-                    self.set_stats(stats)
+                    # Counts of a time to come would not decay until then.
+                    self.set_stats(structs.replace(stats, as_of=min(stats.as_of, followed.appended_at)))
                 case Takedown(video_id=video_id, at=at) | LiveEnded(video_id=video_id, at=at):
                     self.take_out(video_id, at=at)
                 case None if followed.topic is PERCEPTIONS:
@@ -137,9 +137,9 @@ class Catalogue:
     def put(self, perceptions: Sequence[Perception], *, now_ms: int) -> int:
         """Make these videos servable, or renew what is known of them; return how many are.
 
-        Left out are those that were taken down, that ended, that are too old, or whose embedding is of another size.
+        Left out are those that were taken down, that ended, or that are too old.
         """
-        newest = {p.video.video_id: p for p in perceptions if len(p.embedding) == VECTOR_BYTES}
+        newest = {p.video.video_id: p for p in perceptions}
         with self._writing:
             kept = [
                 p
@@ -155,7 +155,7 @@ class Catalogue:
                 known = self._row.get(perception.video.video_id)
                 moved[place] = known is not None
                 rows[place] = self._free_row(now_ms) if known is None else known
-                self._describe(int(rows[place]), perception)
+                self._describe(int(rows[place]), perception, now_ms)
             self.index.remove(rows[moved])
             self.columns.embedding[rows] = vectors
             self.columns.alive[rows] = True
@@ -216,7 +216,7 @@ class Catalogue:
         self._ids.append("")
         return len(self._cards) - 1
 
-    def _describe(self, row: int, perception: Perception) -> None:
+    def _describe(self, row: int, perception: Perception, now_ms: int) -> None:
         video, columns = perception.video, self.columns
         author = self._author.setdefault(video.author_id, len(self._author))
         self._ids[row] = video.video_id
@@ -230,7 +230,8 @@ class Catalogue:
         self._by_author.get(int(columns.author[row]), set()).discard(row)
         self._by_author.setdefault(author, set()).add(row)
         columns.author[row] = author
-        columns.uploaded_at[row] = video.uploaded_at
+        # A video of tomorrow would be the freshest until then, and never too old.
+        columns.uploaded_at[row] = min(video.uploaded_at, now_ms)
         columns.unsafe[row] = max(perception.safety.values(), default=0.0)
         if video.kind == "live":
             columns.live[row] = True

@@ -7,10 +7,28 @@ import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from msgspec.inspect import Field, LiteralType, StructType, type_info
 from starlette.exceptions import HTTPException
+
+from streams.events import Interaction, Upload
 
 _PATH = re.compile(r"^(?P<said>.*) - at `\$(?:\[(?P<index>\d+)\])?\.?(?P<field>.*)`$", re.DOTALL)
 _EXPECTED = re.compile(r"(?:expected|allowed:) (?P<bound>.+?)(?:, got .*)?$", re.DOTALL | re.IGNORECASE)
+
+
+def _fields(kind: type) -> tuple[Field, ...]:
+    described = type_info(kind)
+    assert isinstance(described, StructType)
+    return described.fields
+
+
+# What the fields may be that are one of a few words: msgspec names only the word that came.
+_CHOICES = {
+    field.name: tuple(map(str, field.type.values))
+    for kind in (Interaction, Upload)
+    for field in _fields(kind)
+    if isinstance(field.type, LiteralType)
+}
 _TYPES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed"}
 
 
@@ -57,9 +75,12 @@ def undecodable(error: Exception) -> ApiError:
     path = _PATH.match(str(error))
     if path is None:
         return invalid(str(error), field=_missing(str(error)))
+    said, allowed = path["said"], _CHOICES.get(path["field"])
+    if said.startswith("Invalid enum value") and allowed is not None:
+        said = f"{said}: expected one of {', '.join(allowed)}"
     return invalid(
-        path["said"],
-        field=path["field"] or _missing(path["said"]),
+        said,
+        field=path["field"] or _missing(said),
         index=None if path["index"] is None else int(path["index"]),
     )
 

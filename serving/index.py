@@ -3,6 +3,9 @@
 import threading
 
 import numpy as np
+
+# Before usearch: loaded after it, pyarrow takes the C++ library that usearch carries for its own, and the process aborts.
+import pyarrow  # noqa: F401
 from numpy.typing import NDArray
 from usearch.index import Index, Matches
 

@@ -22,6 +22,15 @@ from streams.events import (
 )
 
 
+class SessionIn(Struct, frozen=True, kw_only=True):
+    """A key to sign in with."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=512)]
+
+    def __repr__(self) -> str:
+        return "SessionIn(…)"
+
+
 class UploadIn(Struct, frozen=True, kw_only=True):
     """A video or live room to announce; one with a `media_uri` is fetched from there."""
 

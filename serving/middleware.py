@@ -6,14 +6,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ApiError, ErrorBody
 from serving.metrics import Metrics
-from streams.kafka import traceparent
+from serving.sampling import Sampling
+from streams.tracing import precise_now
 
 
 class Telemetry:
-    """Reads or makes the W3C trace context (`request.state.trace`), answers with it, and measures."""
+    """Reads or makes the W3C trace context (`request.state.trace`), answers with it, and measures.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    `request.state.started_at` is when the request came, Unix ms.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, sampling: Sampling) -> None:
         self._app = app
+        self._sampling = sampling
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -21,14 +26,18 @@ class Telemetry:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
+        ended: float | None = None
         status = 500
-        trace = traceparent(_header(scope, b"traceparent"))
-        scope.setdefault("state", {})["trace"] = trace
+        trace = self._sampling.context(_header(scope, b"traceparent"))
+        scope.setdefault("state", {}).update(trace=trace, started_at=precise_now())
 
         async def traced(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if dict(message["headers"]).get(b"content-type", b"").startswith(b"text/event-stream"):
+                    # A stream is answered when it begins: how long somebody watches is no latency.
+                    ended = time.perf_counter()
                 message["headers"] = [*message.get("headers", ()), (b"traceparent", trace.encode())]
             await send(message)
 
@@ -37,8 +46,7 @@ class Telemetry:
         finally:
             # The template, not the path: a label for each video would be a time series for each video.
             route = getattr(scope.get("route"), "path_format", "unmatched")
-            self._metrics.requests.labels(route, scope["method"], str(status)).inc()
-            self._metrics.latency.labels(route).observe(time.perf_counter() - started)
+            self._metrics.answered(route, scope["method"], status, (ended or time.perf_counter()) - started)
 
 
 class BodyLimit:

@@ -1,23 +1,35 @@
 """One API node: everything its routes need, composed once."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
+from starlette.requests import Request
 from uuid_utils import uuid7
 
 from models.settings import MediaSettings
 from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
+from serving.limits import Limits
 from serving.metrics import Metrics
+from serving.ops.exporter import OpsCollector
+from serving.ops.ops import Ops
+from serving.progress import Progress
 from serving.purges import Purges, Store
+from serving.sampling import Sampling
 from serving.settings import ApiSettings, FeedSettings
+from serving.sse import Fanout, Streams
 from streams.clock import Clock, now_ms
-from streams.events import Event, Slate
+from streams.events import Event, Plan, Slate, Span
+from streams.follower import Followed
 from streams.kafka import NotAccepted
 from streams.ports import ViewerSource
+from streams.settings import TelemetrySettings
 from streams.topics import SLATES, Topic
+from streams.trace_context import is_sampled
+from streams.tracing import UNTRACED, OpenSpan, Tracer
 
 
 class Publisher(Protocol):
@@ -53,6 +65,8 @@ class Node:
         checks: Callable[[], Awaitable[list[Check]]],
         clock: Clock = now_ms,
         rng: np.random.Generator | None = None,
+        telemetry: TelemetrySettings | None = None,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -61,19 +75,71 @@ class Node:
         self.checks = checks
         self.clock = clock
         self.rng = rng or np.random.default_rng()
-        self.keys = Keys(api.keys)
+        self.limits = Limits(api)
+        self.keys = Keys(api, clock, self.limits)
+        self.streams = Streams(api.max_streams)
+        self.progress = Progress()
+        self.sampling = Sampling(telemetry or TelemetrySettings())
+        self.tracer = tracer
+        self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
         self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
         self.purges = Purges(self.forget_user)
+        self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock)
+        self.metrics.add(OpsCollector(self.ops))
         self.metrics.watch("catalogue_videos", "videos that may be shown", lambda: len(self.feed.catalogue))
         self.metrics.watch("producer_queue_events", "events that wait for the broker", lambda: len(publisher))
         self.metrics.watch("features_degraded", "1 while pages are made from memory", lambda: self.feed.viewers.degraded)
+
+    def span(self, name: str, request: Request, *, user_id: str) -> OpenSpan:
+        """Begin the span of what `request` asks for, from when it came."""
+        return self.tracer.start(name, request.state.trace, started_at=request.state.started_at, user_id=user_id)
+
+    def follow_videos(self, batch: Sequence[Followed]) -> None:
+        """Take over a batch of what happens to videos, as a Follower hands it over."""
+        self.feed.catalogue.follow(batch)
+        self.progress.follow(batch)
+
+    def follow_plans(self, batch: Sequence[Followed]) -> None:
+        """Take over a batch of plans, as a Follower hands it over."""
+        self.feed.plans.follow(batch)
+        for followed in batch:
+            plan = followed.event
+            if is_sampled(followed.trace) and isinstance(plan, Plan):
+                self.tracer.record(
+                    "plan.received",
+                    followed.trace,
+                    started_at=followed.appended_at,
+                    user_id=plan.user_id,
+                    attributes={"trigger": plan.trigger, "videos": len(plan.ranking)},
+                )
+
+    def follow_operations(self, batch: Sequence[Followed]) -> None:
+        """Take over a batch of heartbeats, dead letters and proofs, as a Follower hands it over."""
+        self.ops.follow(batch)
+        # A letter may be the end of a new video's way.
+        self.progress.follow(batch)
+
+    def follow_spans(self, batch: Sequence[Followed]) -> None:
+        """Hand spans to those who watch them, as a Follower hands them over."""
+        for followed in batch:
+            self.spans.publish(followed.event)
 
     def forget_user(self, user_id: str) -> Store:
         """Remove a viewer from this node's memory."""
         feed = self.feed
         count = feed.viewers.forget(user_id) + feed.plans.forget(user_id) + feed.last_pages.forget(user_id)
         return Store(store="memory of this API node", status="purged", purged=count)
+
+    async def forget_letters(self, name: str) -> Store:
+        """Remove every dead letter that mentions a viewer or video; one that takes too long goes on, and is pending."""
+        store = "dead-letters topic"
+        try:
+            count = await asyncio.wait_for(asyncio.to_thread(self.ops.letters.forget, name), self.api.purge_wait_s)
+        except (ConnectionError, TimeoutError) as error:
+            reason = str(error) or f"not done within {self.api.purge_wait_s:g} s"
+            return Store(store=store, status="pending", detail=f"{reason}; ask again to be sure")
+        return Store(store=store, status="purged", purged=count)
 
     def forget_video(self, video_id: str) -> Store:
         """Remove a video from this node's memory, at once and for good."""

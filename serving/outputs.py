@@ -6,7 +6,27 @@ from msgspec import Struct
 
 from serving.catalogue import Card
 from serving.feed.page import Page, StageTrace
+from serving.node import Check
 from serving.purges import Store
+
+
+class SessionView(Struct, frozen=True):
+    """Whether everyone may do everything here, and what this browser may do."""
+
+    open: bool
+    scopes: list[str]
+
+
+class Alive(Struct, frozen=True):
+    status: str
+
+
+class Ready(Struct, frozen=True):
+    """Whether requests may be sent here: "ready", "degraded" where the feed goes on without something, or "not ready"."""
+
+    status: str
+    videos: int
+    checks: list[Check]
 
 
 class UploadAccepted(Struct, frozen=True):
@@ -33,6 +53,7 @@ class FeedItem(Struct, frozen=True, kw_only=True):
     author_id: str
     topics: tuple[str, ...]
     media_url: str | None
+    poster_url: str | None
     duration_ms: int | None
     kind: str
     uploaded_at: int
@@ -80,9 +101,14 @@ class VideoView(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...]
     language: str
     media_url: str | None
+    poster_url: str | None
     duration_ms: int | None
     uploaded_at: int
     perceived_at: int
+
+
+class VideoViews(Struct, frozen=True):
+    videos: list[VideoView]
 
 
 class Forgotten(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -103,6 +129,14 @@ def media_url(card: Card) -> str | None:
     return f"/v1/videos/{quote(card.video.video_id, safe='')}/media"
 
 
+def poster_url(card: Card) -> str | None:
+    """Return where a client finds a still: only files that lie here have one."""
+    uri = card.video.media_uri
+    if uri is None or urlsplit(uri).scheme != "file":
+        return None
+    return f"/v1/videos/{quote(card.video.video_id, safe='')}/poster"
+
+
 def video_view(card: Card) -> VideoView:
     """Return what to tell of a video."""
     video = card.video
@@ -117,6 +151,7 @@ def video_view(card: Card) -> VideoView:
         tags=video.tags,
         language=video.language,
         media_url=media_url(card),
+        poster_url=poster_url(card),
         duration_ms=video.duration_ms,
         uploaded_at=video.uploaded_at,
         perceived_at=card.perceived_at,
@@ -133,6 +168,7 @@ def feed_page(page: Page, *, policy_version: str, explain: bool) -> FeedPage:
             author_id=item.card.video.author_id,
             topics=item.card.topics,
             media_url=media_url(item.card),
+            poster_url=poster_url(item.card),
             duration_ms=item.card.video.duration_ms,
             kind=item.card.video.kind,
             uploaded_at=item.card.video.uploaded_at,

@@ -12,7 +12,16 @@ from streams.follower import Followed
 from streams.topics import Topic
 
 # What the flows answer for; the API adds its own memory.
-VIDEO_STORES = ("perceptions topic", "video-stats topic", "redis: video features")
+VIDEO_STORES = (
+    "perceptions topic",
+    "video-stats topic",
+    "redis: video features",
+    "redis: video statistics",
+    "feature log: video features",
+    "feature log: video statistics",
+    "flow state: perceive",
+    "flow state: profile",
+)
 MEDIA_FILES = "media files"
 USER_STORES = (
     "redis: user features",
@@ -21,7 +30,13 @@ USER_STORES = (
     "flow state: profile",
     "flow state: rerank",
     "flow state: feedback",
+    "plans topic",
 )
+# The lines of an answer for what goes later by itself. Some flows remember for a while that somebody was forgotten, so that
+# nothing from before begins anew; then their snapshots, too, are written anew (`streams.flows.scrub`).
+SNAPSHOTS_OF_USERS = "overwritten within flows.feedback_max_s and twice flows.scrub_every_s: 12 minutes, if nothing else is set"
+SNAPSHOTS_OF_VIDEOS = "overwritten within twice flows.scrub_every_s: 2 minutes, if nothing else is set"
+GONE_MARKS = "that a video is gone is remembered for 8 days, by its id alone, as an upload may come that late"
 
 
 class Store(Struct, frozen=True, kw_only=True):
@@ -95,8 +110,14 @@ class Proofs:
         return [*sorted(self._waiting.stores.values(), key=lambda store: store.store), *pending]
 
 
+def later(store: str, detail: str) -> Store:
+    """Return the line of a store that forgets by itself, in the time that `detail` says."""
+    return Store(store=store, status="expires", detail=detail)
+
+
 def expiring(topic: Topic) -> Store:
     """Return the line of a topic that keeps its events until they expire."""
     assert topic.retention_ms is not None, "a topic that keeps the newest for ever is purged by tombstones"
-    days = topic.retention_ms / 86_400_000
-    return Store(store=f"topic {topic.name}", status="expires", detail=f"events expire after {days:g} days")
+    hours = topic.retention_ms // 3_600_000
+    kept = f"{hours} h" if hours < 24 else f"{hours // 24} days"
+    return later(f"topic {topic.name}", f"events expire after {kept}")

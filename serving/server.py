@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +18,26 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import MediaSettings
+from models.settings import MediaSettings, TritonSettings
 from serving.api import create_app
 from serving.catalogue import Catalogue
 from serving.feed.feed import Feed
+from serving.graceful import GracefulServer, end_for_certain
+from serving.media_store import forget_left
 from serving.node import Check, Node
+from serving.ops.offsets import KafkaBroker
+from serving.ops.probes import Probe, triton_is_ready
 from serving.settings import ApiSettings, FeedSettings
 from streams.clock import now_ms
+from streams.dead_letters import DeadLetters
 from streams.follower import Follower
+from streams.heartbeat import Pulse, beating
 from streams.kafka import EventProducer, KafkaSettings, check_broker
+from streams.lossy import LossyProducer
 from streams.ports import ViewerSource
-from streams.topics import PLANS, PURGES
+from streams.settings import TelemetrySettings
+from streams.topics import DEAD_LETTERS, HEARTBEATS, PLANS, PURGES, SPANS
+from streams.tracing import open_tracer
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +49,13 @@ _CHECKED_FOR_S = 2.0
 
 
 def serve(
-    api: ApiSettings, feed: FeedSettings, kafka: KafkaSettings, features: FeatureStoreSettings, media: MediaSettings
+    api: ApiSettings,
+    feed: FeedSettings,
+    kafka: KafkaSettings,
+    features: FeatureStoreSettings,
+    media: MediaSettings,
+    telemetry: TelemetrySettings,
+    triton: TritonSettings,
 ) -> None:
     """Serve until SIGTERM or SIGINT: then requests in flight are answered, and what was accepted is flushed.
 
@@ -53,8 +69,8 @@ def serve(
     with ExitStack() as held:
         # The feed's matrices are small: a second thread of the linear algebra costs more waiting than it saves.
         held.enter_context(threadpool_limits(1, user_api="blas"))
-        app = held.enter_context(application(api, feed, kafka, features, media))
-        uvicorn.Server(
+        app = held.enter_context(application(api, feed, kafka, features, media, telemetry, triton))
+        GracefulServer(
             uvicorn.Config(
                 app,
                 host=api.host,
@@ -65,37 +81,70 @@ def serve(
                 log_config=None,
                 server_header=False,
                 timeout_graceful_shutdown=int(api.stop_grace_s),
-            )
+            ),
+            app.state.streams,
+            # For the requests in flight, for the producer, and a second.
+            at_stop=partial(end_for_certain, 2 * api.stop_grace_s + 1),
         ).run()
 
 
 @contextmanager
 def application(
-    api: ApiSettings, feed: FeedSettings, kafka: KafkaSettings, features: FeatureStoreSettings, media: MediaSettings
+    api: ApiSettings,
+    feed: FeedSettings,
+    kafka: KafkaSettings,
+    features: FeatureStoreSettings,
+    media: MediaSettings,
+    telemetry: TelemetrySettings | None = None,
+    triton: TritonSettings | None = None,
 ) -> Iterator[FastAPI]:
     """Give the application with real clients; what it holds is flushed and closed in the end."""
     # Feast takes seconds to import: whoever needs only the settings of this room shall not wait for it.
     from feature_repo.reader import FeatureReader
 
     _check_media_folder(api, media)
+    forget_left(Path(api.media_dir))
     with ExitStack() as held:
         producer = EventProducer(kafka)
         held.callback(_flush, producer, api.stop_grace_s)
         viewers = FeatureReader(features)
-        readiness = Readiness(kafka, viewers)
-        node = Node(api, feed, media, publisher=producer, viewers=viewers, checks=readiness.checks)
+        readiness = Readiness(kafka, viewers, producer)
+        telemetry = telemetry or TelemetrySettings()
+        aside = held.enter_context(closing(LossyProducer(kafka)))
+        tracer = held.enter_context(closing(open_tracer("api", telemetry, aside)))
+        node = Node(
+            api,
+            feed,
+            media,
+            publisher=producer,
+            viewers=viewers,
+            checks=readiness.checks,
+            telemetry=telemetry,
+            tracer=tracer,
+        )
         held.enter_context(closing(node.feed.viewers))
         readiness.followers = {
-            "catalogue": Follower(kafka, Catalogue.topics, node.feed.catalogue.follow, name="catalogue"),
-            "plans": Follower(kafka, [PLANS], node.feed.plans.follow, name="plans"),
+            "catalogue": Follower(kafka, Catalogue.topics, node.follow_videos, name="catalogue"),
+            "plans": Follower(kafka, [PLANS], node.follow_plans, name="plans"),
             "purges": Follower(kafka, [PURGES], node.purges.follow, from_end=True, name="purges"),
+            "spans": Follower(kafka, [SPANS], node.follow_spans, from_end=True, name="spans"),
         }
+        operations = Follower(
+            kafka, [HEARTBEATS, DEAD_LETTERS, PURGES], node.follow_operations, wait_ms=250, at_once=50, name="operations"
+        )
+        node.ops.letters.connect(DeadLetters(kafka), operations.caught_up.is_set)
+        probes = [Probe("broker", node.ops.offsets(KafkaBroker(kafka))), Probe("redis", viewers.ping)]
+        if triton is not None and triton.http_url:
+            probes.append(Probe("triton", triton_is_ready(triton.http_url)))
 
         @asynccontextmanager
         async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
             with ExitStack() as running:
                 for follower in readiness.followers.values():
                     running.enter_context(closing(follower.start()))
+                running.enter_context(closing(operations.start()))
+                running.enter_context(node.ops.running(probes))
+                running.enter_context(beating(Pulse("api"), aside))
                 running.enter_context(_sweeping(node.feed, readiness.followers["catalogue"], every_s=feed.shelf_every_s))
                 yield
 
@@ -105,10 +154,11 @@ def application(
 class Readiness:
     """Whether this node may be sent requests, asked again at most every two seconds."""
 
-    def __init__(self, kafka: KafkaSettings, viewers: ViewerSource) -> None:
+    def __init__(self, kafka: KafkaSettings, viewers: ViewerSource, producer: EventProducer) -> None:
         self.followers: dict[str, Follower] = {}
         self._kafka = kafka
         self._viewers = viewers
+        self._producer = producer
         self._checked_at = -_CHECKED_FOR_S
         self._clients: list[Check] = []
         self._checking = asyncio.Lock()
@@ -123,14 +173,21 @@ class Readiness:
             if time.monotonic() > self._checked_at + _CHECKED_FOR_S:
                 self._clients = list(await asyncio.gather(asyncio.to_thread(self._broker), asyncio.to_thread(self._features)))
                 self._checked_at = time.monotonic()
-        return [*caught_up, *self._clients]
+        return [*caught_up, *self._clients, self._accepting()]
+
+    def _accepting(self) -> Check:
+        if self._producer.failure is None:
+            return Check(name="producer", ok=True)
+        return Check(name="producer", ok=False, detail=f"takes no event any more, restart this node: {self._producer.failure}")
 
     def _broker(self) -> Check:
         try:
             check_broker(self._kafka, timeout_s=2.0)
         except ConnectionError as error:
-            return Check(name="broker", ok=False, detail=str(error))
-        return Check(name="broker", ok=True)
+            # Not required: a node that is taken out of rotation for it shows its viewers nothing, and so do all others.
+            detail = f"pages are made from memory, events are answered with 503: {error}"
+            return Check(name="broker", ok=False, required=False, detail=detail)
+        return Check(name="broker", ok=True, required=False)
 
     def _features(self) -> Check:
         try:

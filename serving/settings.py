@@ -1,8 +1,9 @@
 """How the API answers and how a page is made. Each number that is a trade-off says what breaks if it is changed."""
 
+import re
 from typing import Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -12,9 +13,17 @@ Scope = Literal["ingest", "feed", "admin"]
 class ApiKey(BaseModel):
     """One client's key and what it may do."""
 
-    key: str = Field(min_length=8, description="the key itself, or 'sha256:' and the hex digest of it")
+    # Without repr: whatever prints settings must not print keys.
+    key: str = Field(min_length=8, repr=False, description="the key itself, or 'sha256:' and the hex digest of it")
     scopes: frozenset[Scope] = Field(description="ingest: uploads, interactions, instructions; feed: pages; admin: all of it")
     name: str = Field("", description="whose key it is, for the logs")
+
+    @field_validator("key")
+    @classmethod
+    def _digest_is_one(cls, key: str) -> str:
+        if key.startswith("sha256:") and not re.fullmatch(r"sha256:[0-9a-f]{64}", key):
+            raise ValueError("expected 64 digits of hex after 'sha256:', as `printf KEY | sha256sum` prints them")
+        return key
 
 
 class ApiSettings(BaseModel):
@@ -22,20 +31,40 @@ class ApiSettings(BaseModel):
 
     host: str = Field("127.0.0.1", description="address to listen on; one that is not loopback needs keys")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 picks a free one")
-    keys: list[ApiKey] = Field(default_factory=list, description="who may come in; empty lets everyone on loopback in")
+    keys: list[ApiKey] = Field(
+        default_factory=list,
+        description="who may come in; empty lets everyone on loopback in. Each is "
+        '{ key = "…" of 8 characters or more, or "sha256:" and its digest, scopes = ["ingest", "feed", "admin"], name = "…" }',
+    )
+    session_secret: str = Field(
+        "", repr=False, description="signs the pages' cookies, the same on all nodes; empty signs by the digest of each key"
+    )
+    session_h: float = Field(12.0, gt=0, description="how long a browser stays signed in: longer, and a lost one is in longer")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="largest JSON body: 1,000 interactions are about 300 kB")
     max_batch: int = Field(
         1000, ge=1, le=1000, description="most interactions in one request; duplicates are known among a viewer's last 1,024"
     )
     media_dir: str = Field("var/media", description="folder for the files that clients upload")
+    posters_dir: str = Field("var/posters", description="folder for stills of uploaded videos; it may be emptied any time")
+    poster_wait_s: float = Field(10.0, gt=0, description="longest wait for a still that is not made yet, before a 503")
     media_origins: tuple[str, ...] = Field(
         (), description="other hosts whose videos the page may play: https://cdn.example.com"
     )
+    key_requests_per_s: float = Field(
+        2000.0, gt=0, description="requests under one key, ten seconds' worth at once; 429 above. Without keys: no limit"
+    )
+    user_events_per_minute: int = Field(
+        3000, ge=1, description="interactions and instructions of one viewer, 429 above: no thumb is as fast, a replay may be"
+    )
+    user_pages_per_minute: int = Field(600, ge=1, description="pages for one viewer, 429 above: each is milliseconds of a core")
     accept_timeout_s: float = Field(5.0, gt=0, description="longest wait for the broker before a 503; then clients try again")
     retry_after_s: int = Field(1, ge=1, description="what a 503 tells clients to wait; longer, and events pile up on phones")
     max_queued_events: int = Field(50_000, ge=1, description="past this many events waiting for the broker: 503 at once")
+    max_streams: int = Field(200, ge=0, description="open event streams; each holds a connection and a few kB")
     purge_wait_s: float = Field(2.0, ge=0, description="how long a takedown or erasure waits for the proofs of every store")
-    stop_grace_s: float = Field(10.0, gt=0, description="time for the requests in flight, then for the producer, at a stop")
+    stop_grace_s: float = Field(
+        4.0, gt=0, description="time for the requests in flight, then again for the broker to take the rest, at a stop"
+    )
 
     @model_validator(mode="after")
     def _closed_to_the_world_without_keys(self) -> Self:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from serving.recent import Recent
@@ -83,6 +83,9 @@ class Plans:
         for followed in batch:
             if isinstance(followed.event, Plan):
                 self._plans.put(followed.event.user_id, followed.event)
+            elif followed.event is None:
+                # The viewer was forgotten: also after a restart, that reads the plan again before its end.
+                self._plans.forget(followed.key)
 
     def of(self, user_id: str, *, now_ms: int) -> Plan | None:
         """Return the viewer's plan, None where there is none or it has expired."""
@@ -107,6 +110,12 @@ class LastPages:
         if self._size:
             page = tuple((video_id, now_ms) for video_id in video_ids)
             self._served.put(user_id, ((self._served.get(user_id) or ()) + page)[-self._size :])
+
+    def withdraw(self, user_id: str, video_ids: Collection[str]) -> None:
+        """Let go of videos that were served and never shown: another page may have them."""
+        served = self._served.get(user_id)
+        if served:
+            self._served.put(user_id, tuple(each for each in served if each[0] not in video_ids))
 
     def of(self, user_id: str, *, now_ms: int) -> dict[str, int]:
         """Return the videos served lately, and when (Unix ms)."""

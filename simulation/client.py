@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class Client:
-    """Talks to the API at `url`. A 503 is asked again after the pause it names, a lost connection after a growing one.
+    """Talks to the API at `url`. A 429 or 503 is asked again after the pause it names, a lost connection after a growing one.
 
     Sending again is safe: every event carries its id. Each call raises Refused, or ConnectionError after a minute of trying.
     """
@@ -142,10 +142,13 @@ class Client:
 JSON = {"Content-Type": "application/json"}
 
 
+_LATER = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
+
+
 def _pause(error: Exception) -> bool | float:
     """Return whether to ask again, or after how many seconds, where the answer named them."""
     if isinstance(error, Refused):
-        return error.status == httpx.codes.SERVICE_UNAVAILABLE and (error.retry_after_s or True)
+        return error.status in _LATER and (error.retry_after_s or True)
     return isinstance(error, httpx.TransportError)
 
 

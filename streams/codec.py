@@ -1,5 +1,6 @@
 """Bytes to events and back: the edge where bad input is turned into a reason, and good input into types that can't be wrong."""
 
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -7,14 +8,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.events import Event, InteractionEvent, UploadEvent, time_of
-from streams.topics import TOPICS, Topic
+from streams.events import Event, InteractionEvent, Perception, Plan, UploadEvent, time_of
+from streams.state.interests import DIMENSIONS
+from streams.topics import PERCEPTIONS, PLANS, TOPICS, Topic
 
 MAX_AGE_MS = 7 * 86_400_000
 # Phones' clocks run ahead by seconds, rarely minutes; more than this and the event would outlive its decay.
 MAX_AHEAD_MS = 5 * 60_000
 # A whole perception is about 3 KB and a slate 40 KB; what is larger is not ours.
 MAX_EVENT_BYTES = 1_000_000
+
+VECTOR_BYTES = 2 * DIMENSIONS
+# Rounding to float16 moves the length of a vector by a thousandth; what is further off was never of unit length.
+_LONGEST_OFF = 0.05
 
 _encoder = msgspec.json.Encoder()
 
@@ -37,16 +43,54 @@ def decode(topic: Topic, payload: bytes | None) -> Any:
     """Return the event of `topic` in `payload`.
 
     Raises:
-        BadEvent: not JSON, another type of event, a field missing or out of bounds.
+        BadEvent: not JSON, another type of event, a field missing or out of bounds, an embedding that is no unit vector.
     """
     if payload is None:
         raise BadEvent(f"{topic.name}: expected an event, got a tombstone")
     if len(payload) > MAX_EVENT_BYTES:
         raise BadEvent(f"{topic.name}: event of {len(payload)} bytes; at most {MAX_EVENT_BYTES} are allowed")
     try:
-        return _decoder(topic).decode(payload)
+        event = _decoder(topic).decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadEvent(f"{topic.name}: {error}") from error
+    embeddings = _EMBEDDINGS.get(topic.name)
+    if embeddings is not None:
+        for packed in embeddings(event):
+            _check_vector(topic, packed)
+    return event
+
+
+def check_key(topic: Topic, event: Event, key: bytes | None) -> None:
+    """Raise BadEvent unless `event` came under its own key.
+
+    Under another one it would lie in another partition, where it overtakes what the same viewer or video did before it, and
+    neither a newer event nor a tombstone would ever take its place.
+    """
+    expected = getattr(event, topic.key)
+    if key is None or key != expected.encode():
+        came = "none" if key is None else repr(key[:200].decode("utf-8", "replace"))
+        raise BadEvent(f"{topic.name}: expected the key to be the event's {topic.key}, {expected!r}, got {came}")
+
+
+def _of_perception(event: Perception) -> Iterable[bytes]:
+    return (event.embedding,)
+
+
+def _of_plan(event: Plan) -> Iterable[bytes]:
+    return (steer.embedding for steer in event.steering)
+
+
+_EMBEDDINGS: dict[str, Callable[[Any], Iterable[bytes]]] = {PERCEPTIONS.name: _of_perception, PLANS.name: _of_plan}
+
+
+def _check_vector(topic: Topic, packed: bytes) -> None:
+    if len(packed) != VECTOR_BYTES:
+        raise BadEvent(f"{topic.name}: expected an embedding of {VECTOR_BYTES} bytes (float16), got {len(packed)}")
+    vector = unpack_vector(packed)
+    length = float(np.sqrt(vector @ vector))
+    # Also where it is not a number: one such vector makes every score that it enters none.
+    if not abs(length - 1.0) <= _LONGEST_OFF:
+        raise BadEvent(f"{topic.name}: expected an embedding of length 1, got one of length {length:.3g}")
 
 
 def check_time(event: UploadEvent | InteractionEvent, *, received_at: int) -> None:

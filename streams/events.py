@@ -21,6 +21,13 @@ DurationMs = Annotated[int, Meta(ge=0, le=3_600_000)]
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
 Embedding = Annotated[bytes, Meta(max_length=8192, description="little-endian float16, unit length")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Name = Annotated[str, Meta(max_length=128)]
+# It may quote a title or a wish.
+Reason = Annotated[str, Meta(max_length=1000)]
+Score = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Decayed = Annotated[float, Meta(ge=0.0, le=1e12, description="a decayed count")]
+Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
+Length = Annotated[int, Meta(ge=0, le=2**53, description="milliseconds or bytes")]
 
 Action = Literal[
     "impression", "play", "progress", "complete", "like", "unlike", "comment", "share", "follow", "gift",
@@ -104,7 +111,7 @@ class Erasure(Event, frozen=True, kw_only=True):
 
 
 class TopicScore(Struct, frozen=True):
-    name: str
+    name: Name
     confidence: Share
 
 
@@ -116,16 +123,16 @@ class Perception(Event, frozen=True, kw_only=True):
 
     video: Upload
     stage: Literal["title", "frames"]
-    summary: str
-    topics: tuple[TopicScore, ...]
+    summary: Annotated[str, Meta(max_length=2000)]
+    topics: Annotated[tuple[TopicScore, ...], Meta(max_length=64)]
     embedding: Embedding
-    model_version: str
+    model_version: Name
     perceived_at: UnixMs
-    took_ms: int = 0
-    audience: str = ""
-    mood: str = ""
-    language: str = "und"
-    safety: dict[str, float] = {}
+    took_ms: Length = 0
+    audience: Text = ""
+    mood: Text = ""
+    language: Language = "und"
+    safety: Annotated[dict[Name, Share], Meta(max_length=64)] = {}
 
     @property
     def video_id(self) -> str:
@@ -138,29 +145,29 @@ class VideoStats(Event, frozen=True, kw_only=True):
 
     video_id: Id
     as_of: UnixMs
-    impressions: float = 0.0
-    plays: float = 0.0
-    completions: float = 0.0
-    watch_share: float = 0.0
-    likes: float = 0.0
-    shares: float = 0.0
-    comments: float = 0.0
-    skips: float = 0.0
-    reports: float = 0.0
-    total_impressions: int = 0
+    impressions: Decayed = 0.0
+    plays: Decayed = 0.0
+    completions: Decayed = 0.0
+    watch_share: Share = 0.0
+    likes: Decayed = 0.0
+    shares: Decayed = 0.0
+    comments: Decayed = 0.0
+    skips: Decayed = 0.0
+    reports: Decayed = 0.0
+    total_impressions: Count = 0
 
 
 class SlateItem(Struct, frozen=True, kw_only=True):
     """One place of a page. `propensity` is the probability with which the policy put this video here."""
 
-    video_id: str
-    position: int
-    score: float
-    propensity: float
-    source: str
-    reason: str
+    video_id: Id
+    position: Position
+    score: Score
+    propensity: Share
+    source: Annotated[str, Meta(max_length=64)]
+    reason: Reason
     live: bool = False
-    duration_ms: int | None = None
+    duration_ms: DurationMs | None = None
 
 
 class Slate(Event, frozen=True, kw_only=True):
@@ -168,51 +175,52 @@ class Slate(Event, frozen=True, kw_only=True):
 
     request_id: Id
     user_id: Id
-    items: tuple[SlateItem, ...]
+    # What comes of a slate, its feedback and a plan, must be no larger than an event may be.
+    items: Annotated[tuple[SlateItem, ...], Meta(max_length=500)]
     served_at: UnixMs
-    pool: tuple[str, ...] = ()
-    policy_version: str = "interest-1"
-    arm: str = "control"
-    features_as_of: int = 0
+    pool: Annotated[tuple[Id, ...], Meta(max_length=1000)] = ()
+    policy_version: Name = "interest-1"
+    arm: Name = "control"
+    features_as_of: UnixMs = 0
 
 
 class Steer(Struct, frozen=True, kw_only=True):
     """One wish of an instruction: `weight` +1 for more of it, -1 for less."""
 
-    text: str
-    weight: float
+    text: Text
+    weight: Annotated[float, Meta(ge=-1.0, le=1.0)]
     embedding: Embedding
 
 
 class PlanItem(Struct, frozen=True, kw_only=True):
-    video_id: str
-    score: float
-    reason: str = ""
+    video_id: Id
+    score: Score
+    reason: Reason = ""
 
 
 class Plan(Event, frozen=True, kw_only=True):
     """A ranking made for one viewer off the request path. Topic `plans`, key: user. After `expires_at` it means nothing."""
 
     user_id: Id
-    trigger: str
+    trigger: Name
     created_at: UnixMs
     expires_at: UnixMs
-    ranking: tuple[PlanItem, ...] = ()
-    steering: tuple[Steer, ...] = ()
-    policy_version: str = "interest-1"
+    ranking: Annotated[tuple[PlanItem, ...], Meta(max_length=1000)] = ()
+    steering: Annotated[tuple[Steer, ...], Meta(max_length=64)] = ()
+    policy_version: Name = "interest-1"
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one place of a page, its reward, and the parts that add up to it."""
 
-    video_id: str
-    position: int
-    propensity: float
-    source: str
-    actions: tuple[str, ...]
-    watch_ms: int
-    reward: float
-    parts: dict[str, float]
+    video_id: Id
+    position: Position
+    propensity: Share
+    source: Annotated[str, Meta(max_length=64)]
+    actions: Annotated[tuple[Name, ...], Meta(max_length=64)]
+    watch_ms: WatchMs
+    reward: Score
+    parts: Annotated[dict[Name, Score], Meta(max_length=64)]
 
 
 class Feedback(Event, frozen=True, kw_only=True):
@@ -220,22 +228,22 @@ class Feedback(Event, frozen=True, kw_only=True):
 
     request_id: Id
     user_id: Id
-    items: tuple[Outcome, ...]
+    items: Annotated[tuple[Outcome, ...], Meta(max_length=500)]
     served_at: UnixMs
     closed_at: UnixMs
-    policy_version: str = ""
-    arm: str = ""
+    policy_version: Name = ""
+    arm: Name = ""
 
 
 class Release(Event, frozen=True, kw_only=True):
     """A policy or model version that may serve. Topic `releases`, key: name, compacted."""
 
     name: Id
-    version: str
+    version: Name
     uri: Uri
-    sha256: str
+    sha256: Name
     released_at: UnixMs
-    gate: dict[str, float] = {}
+    gate: Annotated[dict[Name, float], Meta(max_length=256)] = {}
 
 
 class DeadLetter(Event, frozen=True, kw_only=True):
@@ -244,14 +252,14 @@ class DeadLetter(Event, frozen=True, kw_only=True):
     Topic `dead-letters`, key: the letter's id, compacted; written again with `replayed_at` once it was sent again.
     """
 
-    origin: str
-    partition: int
-    offset: int
-    reason: str
-    payload: bytes
+    origin: Name
+    partition: Count
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    reason: Annotated[str, Meta(max_length=2000)]
+    payload: Annotated[bytes, Meta(max_length=600_000)]
     failed_at: UnixMs
-    flow: str = ""
-    key: bytes | None = None
+    flow: Name = ""
+    key: Annotated[bytes, Meta(max_length=1000)] | None = None
     replayed_at: UnixMs | None = None
 
     @property
@@ -266,21 +274,21 @@ class Purged(Event, frozen=True, kw_only=True):
     cause: Id
     subject: Literal["user", "video"]
     subject_id: Id
-    store: str
-    count: int
+    store: Name
+    count: Count
     purged_at: UnixMs
 
 
 class Supervised(Struct, frozen=True, kw_only=True):
     """One process that a supervisor keeps alive. `restarts` counts since the supervisor's start."""
 
-    name: str
-    pid: int | None = None
+    name: Name
+    pid: Count | None = None
     running: bool = True
-    restarts: int = 0
-    last_status: int | None = None
+    restarts: Count = 0
+    last_status: Annotated[int, Meta(ge=-255, le=255)] | None = None
     started_at: UnixMs = 0
-    rss_bytes: int = 0
+    rss_bytes: Length = 0
 
 
 class Heartbeat(Event, frozen=True, kw_only=True):
@@ -295,13 +303,13 @@ class Heartbeat(Event, frozen=True, kw_only=True):
     instance: Id
     started_at: UnixMs
     at: UnixMs
-    events: dict[str, int] = {}
-    positions: dict[str, dict[str, int]] = {}
-    freshness_ms: tuple[float, float] | None = None
-    counters: dict[str, int] = {}
-    rss_bytes: int = 0
-    cpu_share: float = 0.0
-    children: tuple[Supervised, ...] = ()
+    events: Annotated[dict[Name, Length], Meta(max_length=256)] = {}
+    positions: Annotated[dict[Name, Annotated[dict[Name, Length], Meta(max_length=10_000)]], Meta(max_length=256)] = {}
+    freshness_ms: tuple[Decayed, Decayed] | None = None
+    counters: Annotated[dict[Name, Length], Meta(max_length=256)] = {}
+    rss_bytes: Length = 0
+    cpu_share: Annotated[float, Meta(ge=0.0, le=1e4)] = 0.0
+    children: Annotated[tuple[Supervised, ...], Meta(max_length=256)] = ()
 
 
 class Span(Event, frozen=True, kw_only=True):
@@ -312,13 +320,13 @@ class Span(Event, frozen=True, kw_only=True):
 
     trace_id: Id
     span_id: Id
-    name: str
-    process: str
-    started_at: float
-    took_ms: float
-    parent_id: str = ""
-    user_id: str = ""
-    attributes: dict[str, str] = {}
+    name: Name
+    process: Name
+    started_at: Annotated[float, Meta(ge=0.0, le=253_402_300_799_999.0)]
+    took_ms: Annotated[float, Meta(ge=0.0, le=1e12)]
+    parent_id: Name = ""
+    user_id: Name = ""
+    attributes: Annotated[dict[Name, Text], Meta(max_length=64)] = {}
 
 
 UploadEvent = Upload | LiveEnded | Takedown

@@ -9,29 +9,72 @@ from typing import Any
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streams.codec import BadEvent, decode
-from streams.kafka import KafkaSettings, consumer_config
-from streams.topics import BY_NAME, Topic
+from streams.codec import BadEvent, check_key, check_time, decode
+from streams.kafka import KafkaSettings, consumer_config, trace_of
+from streams.topics import BY_NAME, FROM_PRODUCERS, Topic
 
 log = logging.getLogger(__name__)
 
 
 class Followed(msgspec.Struct, frozen=True):
-    """One event of a followed topic; `event` is None for a tombstone."""
+    """One event of a followed topic, its place there and its trace context; `event` is None for a tombstone."""
 
     topic: Topic
     key: str
     event: Any
     appended_at: int
+    partition: int = 0
+    offset: int = 0
+    trace: str | None = None
+
+
+def followed(
+    topic: Topic,
+    payload: bytes | None,
+    key: bytes | None,
+    appended_at: int,
+    place: tuple[int, int] = (0, 0),
+    trace: str | None = None,
+) -> Followed:
+    """Return what came, as `handle` gets it.
+
+    Raises:
+        BadEvent: it is no event of `topic`, came under another key than its own, or its time is one that no flow takes.
+    """
+    event = None
+    if payload is not None:
+        event = decode(topic, payload)
+        check_key(topic, event, key)
+        if topic in FROM_PRODUCERS:
+            check_time(event, received_at=appended_at)
+    return Followed(topic, (key or b"").decode("utf-8", "replace"), event, appended_at, *place, trace)
+
+
+def hand_over(
+    handle: Callable[[list[Followed]], None], batch: list[Followed], skip: Callable[[Followed, Exception], None]
+) -> None:
+    """Give `batch` to `handle`; where that fails one by one, so that only what can't be taken in is left to `skip`.
+
+    What was taken in is then given again: a handler keeps the newest word of each key, and the same word twice changes nothing.
+    """
+    try:
+        handle(batch)
+    except Exception:
+        log.exception("a batch of %d can't be taken in: each event of it is tried alone", len(batch))
+        for one in batch:
+            try:
+                handle([one])
+            except Exception as error:
+                skip(one, error)
 
 
 class Follower:
     """Reads `topics` from the beginning (or, `from_end`, from now on) and calls `handle` with each batch, in order.
 
-    `wait_ms` is how long an event may wait to be read.
+    `wait_ms` is how long an event may wait to be read, `at_once` how many are in memory at a time.
 
-    A topic's bad events are skipped and counted: their own flow has made dead letters of them. `caught_up` is set once
-    every partition was read to the end it had.
+    What is no event of its topic, came under another key than its own, or makes `handle` fail, is skipped and counted: one bad
+    event must not keep memory from moving. `caught_up` is set once every partition was read to the end it had.
     """
 
     def __init__(
@@ -42,12 +85,14 @@ class Follower:
         *,
         from_end: bool = False,
         wait_ms: int = 20,
+        at_once: int = 1000,
         name: str = "follower",
     ) -> None:
         self.caught_up = threading.Event()
         self.skipped = 0
         self._topics = topics
         self._handle = handle
+        self._at_once = at_once
         self._start = OFFSET_END if from_end else OFFSET_BEGINNING
         self._config = consumer_config(settings, wait_ms=wait_ms) | {
             "group.id": f"headwater-{name}",
@@ -87,7 +132,9 @@ class Follower:
         unread = {(t.name, p) for t in self._topics for p in metadata.topics[t.name].partitions}
         consumer.assign([TopicPartition(name, partition, self._start) for name, partition in unread])
         while not self._closing.is_set():
-            messages = consumer.consume(1000, 0.05)
+            # Asked for many at once, librdkafka would wait for so many, or until time is up.
+            first = consumer.poll(0.05)
+            messages = [] if first is None else [first, *consumer.consume(self._at_once - 1, 0)]
             batch = []
             for message in messages:
                 error = message.error()
@@ -100,18 +147,24 @@ class Follower:
                 else:
                     log.warning("%s: %s", self._thread.name, error.str())
             if batch:
-                self._handle([followed for message in batch if (followed := self._decode(message)) is not None])
+                taken = [one for message in batch if (one := self._decode(message)) is not None]
+                hand_over(self._handle, taken, lambda one, error: self._skip(one.topic, one.key, error))
             if not unread and not self.caught_up.is_set():
                 self.caught_up.set()
 
+    def _skip(self, topic: Topic, key: str, error: Exception) -> None:
+        self.skipped += 1
+        # The first, the second, the fourth …: a flood of them must not fill the disk with its log.
+        if self.skipped.bit_count() == 1:
+            log.warning("%s: skipped %d, now of %s, key %.128r: %s", self._thread.name, self.skipped, topic.name, key, error)
+
     def _decode(self, message: Message) -> Followed | None:
-        topic = BY_NAME[message.topic() or ""]
-        payload = message.value()
-        try:
-            event = None if payload is None else decode(topic, payload)
-        except BadEvent:
-            self.skipped += 1
-            return None
+        topic, key = BY_NAME[message.topic() or ""], message.key()
         _, appended_at = message.timestamp()
-        key = (message.key() or b"").decode("utf-8", "replace")
-        return Followed(topic, key, event, appended_at or int(time.time() * 1000))
+        try:
+            place = message.partition() or 0, message.offset() or 0
+            trace = trace_of(message.headers())
+            return followed(topic, message.value(), key, appended_at or int(time.time() * 1000), place, trace)
+        except BadEvent as error:
+            self._skip(topic, (key or b"").decode("utf-8", "replace"), error)
+            return None

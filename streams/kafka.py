@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import re
-import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -15,6 +14,7 @@ from pydantic import BaseModel, Field
 from streams.codec import encode
 from streams.events import Event
 from streams.topics import TOPICS, Topic
+from streams.trace_context import parse
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,16 @@ def partitions_of(settings: KafkaSettings, topic: Topic) -> int:
     return settings.partitions.get(topic.name, topic.partitions)
 
 
-def _client(settings: KafkaSettings) -> dict[str, Any]:
+def client_config(settings: KafkaSettings) -> dict[str, Any]:
+    """Return librdkafka's settings for any client; raises ConnectionError where no broker is named."""
     if not settings.bootstrap_servers:
         raise ConnectionError("kafka.bootstrap_servers is empty: start the local stack with `headwater up`, or name a broker")
     return {
         "bootstrap.servers": settings.bootstrap_servers,
         # The default, 10 s at most between tries, turns a one-second broker restart into ten seconds of silence.
         "reconnect.backoff.max.ms": 1000,
+        # Each try at half of this while no broker is there is a line in the log: 20 a second of each client by default.
+        "reconnect.backoff.ms": 500,
         # A proxy that dropped an idle connection would otherwise be noticed only by the next request's timeout.
         "socket.keepalive.enable": True,
     } | settings.client
@@ -52,15 +55,16 @@ def _client(settings: KafkaSettings) -> dict[str, Any]:
 def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     """Return librdkafka's settings for a producer that neither loses nor doubles what it was given."""
     return (
-        _client(settings)
+        client_config(settings)
         | {
             # Without it a retried batch is written twice, or after the batch that followed it.
             "enable.idempotence": True,
             "acks": "all",
             # A longer wait packs batches better; each millisecond is added to a tap's way to the next page.
             "linger.ms": 1,
-            # The API's answer waits for this: longer, and clients give up before they are told to come again.
-            "delivery.timeout.ms": 10_000,
+            # Longer than an outage usually takes: what was queued, pages served from memory among it, arrives after it. The
+            # API's answers do not wait for this (api.accept_timeout_s), and what is sent again counts once, by its event_id.
+            "delivery.timeout.ms": 120_000,
             # Past this many bytes unsent the API answers 503; a larger queue only hides a broker that can't keep up.
             "queue.buffering.max.kbytes": 65_536,
             "compression.type": "lz4",
@@ -76,7 +80,7 @@ def consumer_config(settings: KafkaSettings, *, wait_ms: int = 10) -> dict[str, 
     is 500), and each consumer's polls cost such a broker a third of a percent of a core at 10 ms.
     """
     return (
-        _client(settings)
+        client_config(settings)
         | {
             # librdkafka's default meets a resume offset that retention removed with silence: no rows and no error.
             "auto.offset.reset": "earliest",
@@ -97,7 +101,7 @@ def check_broker(settings: KafkaSettings, *, timeout_s: float) -> int:
     """Return how many brokers answer, or raise ConnectionError: consumers alone would wait for ever, and say nothing."""
     try:
         # The configuration is held in a name: an AdminClient that is collected early answers with _DESTROY.
-        admin = AdminClient(_client(settings) | {"log_level": 0})
+        admin = AdminClient(client_config(settings) | {"log_level": 0})
         return len(admin.list_topics(timeout=timeout_s).brokers)
     except KafkaException as error:
         raise ConnectionError(f"no Kafka broker at {settings.bootstrap_servers} within {timeout_s:g} s: {error}") from error
@@ -105,7 +109,7 @@ def check_broker(settings: KafkaSettings, *, timeout_s: float) -> int:
 
 def cluster_id(settings: KafkaSettings, *, timeout_s: float = 15.0) -> str:
     """Return the id that the Kafka cluster gave itself, as a file name."""
-    admin = AdminClient(_client(settings))
+    admin = AdminClient(client_config(settings))
     named = admin.list_topics(timeout=timeout_s).cluster_id or "unnamed"
     return re.sub(r"[^\w.-]", "_", named)
 
@@ -117,7 +121,7 @@ def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, 
         ValueError: a topic exists with fewer partitions than it should have, as an auto-created one does: keyed state
             would be split differently from what was configured.
     """
-    admin = AdminClient(_client(settings))
+    admin = AdminClient(client_config(settings))
     existing = admin.list_topics(timeout=timeout_s).topics
     for topic in topics:
         wanted = partitions_of(settings, topic)
@@ -147,31 +151,26 @@ def create_topics(settings: KafkaSettings, topics: Sequence[Topic] = TOPICS, *, 
     return created
 
 
-_TRACEPARENT = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$")
-
-
-def traceparent(given: str | None = None) -> str:
-    """Return the W3C trace context `given`, or a new one where it is missing or malformed."""
-    if given is not None and _TRACEPARENT.match(given):
-        return given
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
-
-
 def trace_headers(trace: str | None) -> Headers:
     """Return the Kafka headers that carry `trace` (a traceparent) onwards."""
     return [] if trace is None else [("traceparent", trace.encode())]
 
 
-def trace_of(headers: Iterable[tuple[str, bytes | None]] | None) -> str | None:
-    """Return the traceparent in an event's headers, if it has one."""
+def trace_of(headers: Any) -> str | None:
+    """Return the traceparent in an event's headers, pairs of a name and bytes, if it has one that is well formed."""
     for name, value in headers or ():
         if name == "traceparent" and value is not None:
-            return value.decode("ascii", "replace")
+            given = str(value, "ascii", "replace")
+            return given if parse(given) else None
     return None
 
 
 class NotAccepted(Exception):
     """The broker did not take these events: the queue is full, or no answer came in time. Come again later."""
+
+
+class ProducerFailed(NotAccepted):
+    """The producer has come to an end, and takes nothing any more: only a new process has a new one."""
 
 
 class EventProducer:
@@ -181,9 +180,11 @@ class EventProducer:
     """
 
     def __init__(self, settings: KafkaSettings, *, patient: bool = False) -> None:
-        self._producer = Producer(producer_config(settings) | ({"delivery.timeout.ms": 0} if patient else {}))
+        own: dict[str, Any] = {"error_cb": self._erred} | ({"delivery.timeout.ms": 0} if patient else {})
+        self._producer = Producer(producer_config(settings) | own)
+        self.failure: str | None = None
         self._closing = threading.Event()
-        self.undelivered = 0
+        self.undelivered = self.oversized = 0
         self._poller = threading.Thread(target=self._poll, name="producer-poll", daemon=True)
         self._poller.start()
 
@@ -211,6 +212,7 @@ class EventProducer:
 
         Raises:
             NotAccepted: the queue is full.
+            ProducerFailed: it takes nothing any more.
         """
         self._produce(topic, getattr(event, topic.key), encode(event), trace_headers(trace), on_delivery or self._count_failure)
 
@@ -223,6 +225,22 @@ class EventProducer:
             self._producer.produce(topic.name, value, key=key, headers=headers, on_delivery=on_delivery)
         except BufferError as error:
             raise NotAccepted(f"{len(self._producer)} events wait for the broker already") from error
+        except KafkaException as error:
+            if error.args[0].fatal() or self.failure:
+                raise ProducerFailed(f"the producer has failed for good: {self.failure or error}") from error
+            if error.args[0].code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            # It can never be sent: a flow that tried it again would stand still for ever.
+            self.oversized += 1
+            log.error("%s: dropped an event of %d bytes, more than the broker takes", topic.name, len(value or b""))
+            if on_delivery != self._count_failure:
+                on_delivery(error.args[0], None)
+
+    def _erred(self, error: KafkaError) -> None:
+        # The others are told to those who wait for an answer, and end by themselves.
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            self.failure = error.str()
+            log.critical("the producer has failed for good: %s", error.str())
 
     def _count_failure(self, error: KafkaError | None, message: Any) -> None:
         if error is not None:

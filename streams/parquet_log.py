@@ -1,10 +1,11 @@
 """An append-only log of rows in Parquet, partitioned by day, from which one entity's rows can be erased."""
 
+import json
 import logging
 import os
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 log = logging.getLogger(__name__)
+
+MERGED, MADE_OF = "merged", b"made_of"
 
 
 class ParquetLog:
@@ -27,11 +30,11 @@ class ParquetLog:
         self._day_of = day_of
         self._lock = threading.Lock()
 
-    def append(self, rows: pa.Table) -> None:
-        """Write rows to disk, one file a day they belong to."""
+    def append(self, rows: pa.Table, *, name: str | None = None) -> None:
+        """Write rows to disk, one file a day they belong to. The same rows under the same `name` are there once."""
         days = pc.strftime(rows[self._day_of], format="%Y-%m-%d")
         for day in pc.unique(days).to_pylist():
-            self._write(f"day={day}", f"part-{uuid.uuid4().hex}.parquet", rows.filter(pc.equal(days, day)))
+            self._write(f"day={day}", f"part-{name or uuid.uuid4().hex}.parquet", rows.filter(pc.equal(days, day)))
 
     def _write(self, folder: str, name: str, rows: pa.Table) -> None:
         path = self.folder / folder / name
@@ -42,6 +45,18 @@ class ParquetLog:
         """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""
         if not any(self.folder.glob("**/*.parquet")):
             self._write("day=1970-01-01", "part-empty.parquet", self.schema.empty_table())
+
+    def merge(self, *, before: str) -> int:
+        """Make one file of each day's files, for the days before `before` (YYYY-MM-DD); return how many files went.
+
+        A day of minutes' files takes a reader long to open. A crash in between leaves some rows twice until the next call.
+        """
+        gone = 0
+        with self._lock:
+            for folder in sorted(self.folder.glob("day=*")):
+                if folder.name < f"day={before}":
+                    gone += _merge(folder, self.schema)
+        return gone
 
     def erase(self, column: str, value: str) -> int:
         """Rewrite the files that hold rows whose `column` equals `value`, without them; return how many rows went."""
@@ -61,6 +76,31 @@ def _replace(path: Path, table: pa.Table) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(table, beside, compression="zstd")
     beside.replace(path)
+
+
+def _merge(folder: Path, schema: pa.Schema) -> int:
+    for merged in folder.glob(f"part-{MERGED}-*.parquet"):
+        # What it was made of went with it, unless a crash came between.
+        for name in json.loads((pq.read_schema(merged).metadata or {}).get(MADE_OF, b"[]")):
+            (folder / name).unlink(missing_ok=True)
+    parts = sorted(folder.glob("part-*.parquet"))
+    if len(parts) < 2:
+        return 0
+    path = folder / f"part-{MERGED}-{uuid.uuid4().hex}.parquet"
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    made_of = schema.with_metadata({MADE_OF: json.dumps([part.name for part in parts])})
+    with pq.ParquetWriter(beside, made_of, compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(pq.ParquetFile(part).read().cast(schema).replace_schema_metadata(made_of.metadata))
+    beside.replace(path)
+    for part in parts:
+        part.unlink()
+    return len(parts) - 1
+
+
+def settled_before() -> str:
+    """Return the day, YYYY-MM-DD, before which no file is written any more but for a straggler's."""
+    return (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
 
 
 def timestamp(at: int) -> datetime:

@@ -91,8 +91,8 @@ class Features(Protocol):
         """Forget a viewer; return how much went, by store."""
         ...
 
-    def erase_video(self, video_id: str) -> dict[str, int]:
-        """Forget a video; return how much went, by store."""
+    def erase_video(self, video_id: str, kind: type[FeatureRow]) -> dict[str, int]:
+        """Forget the rows of one kind of a video; return how many went, by store."""
         ...
 
 

@@ -45,4 +45,6 @@ SPANS = Topic("spans", events.Span, "trace_id", partitions=1, retention_ms=HOUR_
 TOPICS = (
     UPLOADS, INTERACTIONS, PERCEPTIONS, VIDEO_STATS, SLATES, PLANS, FEEDBACK, RELEASES, DEAD_LETTERS, PURGES, HEARTBEATS, SPANS,
 )  # fmt: skip
+# What comes from outside, with times that were not made here.
+FROM_PRODUCERS = (UPLOADS, INTERACTIONS)
 BY_NAME = {topic.name: topic for topic in TOPICS}

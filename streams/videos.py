@@ -1,18 +1,14 @@
 """What the flows know of videos: a table in memory, filled from the compacted topic `perceptions`."""
 
-import logging
-
-from streams.codec import unpack_vector
+from streams.codec import MAX_AGE_MS, unpack_vector
 from streams.events import Perception
 from streams.follower import Followed, Follower
 from streams.kafka import KafkaSettings
 from streams.ports import Video
-from streams.state.interests import DIMENSIONS
 from streams.topics import PERCEPTIONS
 
-log = logging.getLogger(__name__)
-
-VECTOR_BYTES = 2 * DIMENSIONS
+# Interactions with a video may come this long after they were made. Then nobody asks any more whether it is gone.
+GONE_FOR_MS = MAX_AGE_MS + 86_400_000
 
 
 class VideoTable:
@@ -20,7 +16,7 @@ class VideoTable:
 
     def __init__(self) -> None:
         self._videos: dict[str, Video] = {}
-        self._gone: set[str] = set()
+        self._gone: dict[str, int] = {}
 
     def follow(self, kafka: KafkaSettings, *, timeout_s: float = 120.0) -> Follower:
         """Fill the table from the broker, and go on; return once all that is there was read, or raise TimeoutError."""
@@ -29,14 +25,14 @@ class VideoTable:
     def take_in(self, followed: list[Followed]) -> None:
         """Take in a batch of the topic."""
         for item in followed:
-            if item.event is not None and len(item.event.embedding) != VECTOR_BYTES:
-                log.warning("video %s: an embedding of %d bytes, not %d", item.key, len(item.event.embedding), VECTOR_BYTES)
-            elif item.event is None:
+            if item.event is None:
                 self._videos.pop(item.key, None)
-                self._gone.add(item.key)
+                self._gone[item.key] = item.appended_at
             else:
                 self._videos[item.key] = video_of(item.event)
-                self._gone.discard(item.key)
+                self._gone.pop(item.key, None)
+        while self._gone and (oldest := next(iter(self._gone))) and self._gone[oldest] < followed[-1].appended_at - GONE_FOR_MS:
+            del self._gone[oldest]
 
     def get(self, video_id: str) -> Video | None:
         """Return the video, or None where it was not perceived yet or is gone."""

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import os
 import sys
 import time
+import webbrowser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ CATALOGUE = 1_500
 CATALOGUE_AGE_MS = 3 * 86_400_000
 # The audience comes when there is something to show.
 OPENS_WITH = 100
+# Unless configured otherwise: whoever opens the page meets a clip first, and not a title.
+PLACES_FOR_CLIPS = (0, 4)
 # The clips come one by one: all at once, and each waits for the others' frames.
 CLIP_EVERY_S = 4.0
 LIKE_EVERY_S = 8.0
@@ -49,6 +53,7 @@ def demo(
     once: Annotated[
         bool, typer.Option("--once", help="stop when every clip was shown and a like changed a page; fail if that never comes")
     ] = False,
+    browser: Annotated[bool, typer.Option(help="open the viewer's page, where there is a screen to open it on")] = True,
 ) -> None:
     """Start everything, stream real events, upload real clips, let a simulated audience watch, and show what happens.
 
@@ -68,13 +73,19 @@ def demo(
     dataset = open_dataset(str(microlens) if microlens and microlens.is_dir() else movielens.NAME)
     files = (*clips.installed(), *(clips.in_folder(folder) if folder and folder.is_dir() else ()))
     settings = load()
+    cold_start = settings.feed.cold_start
+    if cold_start.positions == type(cold_start)().positions:
+        cold_start.positions = PLACES_FOR_CLIPS
     scene = Scene(dataset.name, len(files))
     limit_s = seconds if seconds is not None else ONCE_TIMEOUT_S if once else None
     with run_house(settings, console) as house:
         scene.address = house.address
         for note in dataset.notes:
             console.print(f"{dataset.name}: {note}", style="dim")
-        stage = Stage(scene, dataset, files, rate, settings.audience)
+        console.print(f"\n[bold]{house.address}/[/bold]     the feed: watch, like, upload, say what you want")
+        console.print(f"[bold]{house.address}/ops[/bold]  what the stream does meanwhile\n")
+        opens = browser and not once and _has_screen()
+        stage = Stage(scene, dataset, files, rate, settings.audience, show=webbrowser.open if opens else None)
         asyncio.run(stage.play(console, house.check, limit_s=limit_s, once=once))
     console.print(scene.summary())
     if once and not scene.complete:
@@ -82,14 +93,30 @@ def demo(
         raise typer.Exit(1)
 
 
+def _has_screen() -> bool:
+    """Tell whether somebody sits before this terminal, at a screen on which a browser would open."""
+    return sys.stdout.isatty() and (sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()))
+
+
 class Stage:
-    """What goes on during a demo: each method is one actor, which runs until the demo ends."""
+    """What goes on during a demo: each method is one actor, which runs until the demo ends.
+
+    `show` opens an address for the person who looks on; it is given the viewer's page once clips are on it.
+    """
 
     def __init__(
-        self, scene: "Scene", dataset: "Dataset", clips: "tuple[Clip, ...]", rate: float, audience: "AudienceSettings"
+        self,
+        scene: "Scene",
+        dataset: "Dataset",
+        clips: "tuple[Clip, ...]",
+        rate: float,
+        audience: "AudienceSettings",
+        *,
+        show: Callable[[str], object] | None = None,
     ) -> None:
         self._scene, self._dataset, self._clips, self._rate, self._audience = scene, dataset, clips, rate, audience
         self._uploads = dataset.uploads[:CATALOGUE]
+        self._show = show
 
     async def play(self, console: "Console", check: Callable[[], None], *, limit_s: float | None, once: bool) -> None:
         """Run all actors until `limit_s` is over or, with `once`, until everything was seen."""
@@ -144,6 +171,7 @@ class Stage:
                     await send(client, journey, author_id="demo")
                     if not journey.failure:
                         followers.create_task(follow(client, journey))
+                    await self._open_page()
                 await asyncio.sleep(CLIP_EVERY_S)
 
     async def _probe(self, client: "Client") -> None:
@@ -165,6 +193,11 @@ class Stage:
             with self._tolerant():
                 self._scene.change = await like_a_topic(client, f"sim-guest-{number}") or self._scene.change
             await asyncio.sleep(LIKE_EVERY_S)
+
+    async def _open_page(self) -> None:
+        show, self._show = self._show, None
+        if show is not None:
+            await asyncio.to_thread(show, f"{self._scene.address}/")
 
     async def _open(self, videos: int) -> None:
         while self._scene.catalogue < videos:

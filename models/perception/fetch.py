@@ -4,18 +4,19 @@ Each hop is resolved once, its addresses are checked, and the connection goes to
 resolves differently a moment later, or a redirect to a private host, gains nothing.
 """
 
+import asyncio
 import ipaddress
 import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
 import stamina
 
 from models.settings import MediaSettings
-from streams.ports import BadMedia, MediaUnavailable
+from streams.ports import BadMedia, MediaUnavailable, PerceptionUnavailable
 
 Resolve = Callable[[str], list[str]]
 
@@ -51,54 +52,96 @@ def fetch(uri: str, settings: MediaSettings, into: Path, *, resolve: Resolve = r
     Raises:
         BadMedia: a private host, a limit exceeded, or an answer other than 200.
         MediaUnavailable: its host could not be found or reached, or said so, in several tries.
+        PerceptionUnavailable: this machine can't keep the file now.
     """
-    deadline = time.monotonic() + settings.fetch_timeout_s
     try:
-        for attempt in stamina.retry_context(on=_is_momentary, attempts=3, timeout=settings.fetch_timeout_s, wait_initial=0.2):
-            with attempt:
-                _fetch_once(uri, settings, into, deadline, resolve)
-    except (httpx.HTTPError, OSError) as error:
+        asyncio.run(_fetch(uri, settings, into, resolve))
+    except TimeoutError as error:
+        size = into.stat().st_size if into.exists() else 0
+        raise BadMedia(
+            f"{uri}: expected to be fetched in {settings.fetch_timeout_s} s (media.fetch_timeout_s), got {size} bytes"
+        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, UnicodeError) as error:
         kind = MediaUnavailable if _is_momentary(error) else BadMedia
         raise kind(f"{uri}: expected media to fetch, got {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise PerceptionUnavailable(f"{uri} can't be kept here now: {error}") from error
 
 
-def _fetch_once(uri: str, settings: MediaSettings, into: Path, deadline: float, resolve: Resolve) -> None:
+async def _fetch(uri: str, settings: MediaSettings, into: Path, resolve: Resolve) -> None:
+    # One deadline over names, connections, headers and bodies: a host that sends a byte now and then resets every other.
+    async with asyncio.timeout(settings.fetch_timeout_s):
+        async for attempt in stamina.retry_context(on=_is_momentary, attempts=3, timeout=None, wait_initial=0.2):
+            with attempt:
+                await _fetch_once(uri, settings, into, resolve)
+
+
+async def _fetch_once(uri: str, settings: MediaSettings, into: Path, resolve: Resolve) -> None:
     # Without a proxy of the environment: it would resolve the name itself, unchecked.
-    with httpx.Client(trust_env=False, timeout=min(5.0, settings.fetch_timeout_s)) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=min(5.0, settings.fetch_timeout_s)) as client:
         for _ in range(settings.max_redirects + 1):
-            with _answer(client, uri, settings, resolve) as answer:
+            async with _answer(client, uri, settings, resolve) as answer:
                 if not answer.has_redirect_location:
                     answer.raise_for_status()
-                    _save(answer, uri, settings, into, deadline)
+                    await _save(answer, uri, settings, into)
                     return
                 uri = str(httpx.URL(uri).join(answer.headers["location"]))
     raise BadMedia(f"{uri}: expected media after at most {settings.max_redirects} redirects (media.max_redirects), got another")
 
 
-@contextmanager
-def _answer(client: httpx.Client, uri: str, settings: MediaSettings, resolve: Resolve) -> Iterator[httpx.Response]:
+@asynccontextmanager
+async def _answer(
+    client: httpx.AsyncClient, uri: str, settings: MediaSettings, resolve: Resolve
+) -> AsyncIterator[httpx.Response]:
     url = httpx.URL(uri)
     if url.scheme not in ("http", "https") or url.scheme not in settings.allowed_schemes:
         raise BadMedia(f"{uri}: expected a redirect to http or https, got scheme '{url.scheme}'")
-    address = pinned_address(url.host, settings, resolve)
+    address = await _on_a_thread(lambda: pinned_address(url.host, settings, resolve))
     # The certificate and the virtual host are still those of the name.
     headers = {"host": url.netloc.decode("ascii"), "accept-encoding": "identity"}
-    with client.stream("GET", url.copy_with(host=address), headers=headers, extensions={"sni_hostname": url.host}) as answer:
+    request = client.stream("GET", url.copy_with(host=address), headers=headers, extensions={"sni_hostname": url.host})
+    async with request as answer:
         yield answer
 
 
-def _save(answer: httpx.Response, uri: str, settings: MediaSettings, into: Path, deadline: float) -> None:
+async def _on_a_thread(look_up: Callable[[], str]) -> str:
+    """Return what `look_up` does. Cancelled, it is left to itself: a resolver can't be told to stop."""
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[str] = loop.create_future()
+
+    def settle(address: str | None, error: Exception | None) -> None:
+        if not found.done():
+            found.set_result(address or "") if error is None else found.set_exception(error)
+
+    def look() -> None:
+        address, failure = None, None
+        try:
+            address = look_up()
+        except Exception as error:
+            failure = error
+        # The loop is closed where the deadline passed meanwhile.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, address, failure)
+
+    threading.Thread(target=look, name="resolve", daemon=True).start()
+    return await found
+
+
+async def _save(answer: httpx.Response, uri: str, settings: MediaSettings, into: Path) -> None:
+    said = answer.headers.get("content-length", "")
+    if said.isdigit() and int(said) > settings.max_bytes:
+        raise _too_large(uri, settings, f"{said} announced")
     size = 0
     with into.open("wb") as file:
-        for chunk in answer.iter_raw():
+        async for chunk in answer.aiter_raw():
             size += len(chunk)
             if size > settings.max_bytes:
-                raise BadMedia(f"{uri}: expected at most {settings.max_bytes} bytes (media.max_bytes), got more")
-            if time.monotonic() > deadline:
-                raise BadMedia(
-                    f"{uri}: expected to be fetched in {settings.fetch_timeout_s} s (media.fetch_timeout_s), got {size} bytes"
-                )
+                raise _too_large(uri, settings, "more")
             file.write(chunk)
+
+
+def _too_large(uri: str, settings: MediaSettings, got: str) -> BadMedia:
+    return BadMedia(f"{uri}: expected at most {settings.max_bytes} bytes (media.max_bytes), got {got}")
 
 
 def _is_momentary(error: Exception) -> bool:

@@ -23,10 +23,12 @@ from numpy.typing import NDArray
 
 from models.perception.fetch import Resolve, fetch, is_public, resolve
 from models.settings import MediaSettings
-from streams.ports import BadMedia
+from streams.ports import BadMedia, PerceptionUnavailable
 
 _DECODER = Path(__file__).with_name("decode.py")
 _SIDE = 224
+# A phone shows a video at about 400 by 800 points: more is not seen, and loads slower than the video begins.
+POSTER_SIDE = 720
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,12 @@ def check_uri(uri: str, settings: MediaSettings) -> None:
 
 @contextmanager
 def local_copy(uri: str, settings: MediaSettings, *, resolve: Resolve = resolve) -> Iterator[Path]:
-    """Give the media at `uri` as a file: itself, or fetched and gone afterwards. Raises BadMedia."""
+    """Give the media at `uri` as a file: itself, or fetched and gone afterwards.
+
+    Raises:
+        BadMedia: it can't be had, now or later.
+        PerceptionUnavailable: it can't be had now.
+    """
     check_uri(uri, settings)
     parts = _split(uri, settings)
     if parts.scheme == "file":
@@ -68,15 +75,28 @@ def local_copy(uri: str, settings: MediaSettings, *, resolve: Resolve = resolve)
             raise BadMedia(f"media_uri '{uri}': expected a file, got nothing of that name")
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="headwater-media-") as folder:
-        path = Path(folder) / "media"
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="headwater-media-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise PerceptionUnavailable(f"{uri} can't be kept here now: {error}") from error
+    with folder:
+        path = Path(folder.name) / "media"
         fetch(uri, settings, path, resolve=resolve)
         yield path
 
 
 def probe(path: Path, settings: MediaSettings) -> MediaInfo:
     """Return what `path` says of its video; takes a few tenths of a second. Raises BadMedia."""
-    return _decode(path, settings, frames=0, window_ms=0)[0]
+    return _decode(path, settings)[0]
+
+
+def poster(path: Path, settings: MediaSettings) -> bytes:
+    """Return the first frame that shows something, whole and upright, as a JPEG of at most 720 pixels on its short side.
+
+    Raises:
+        BadMedia: as `sample`.
+    """
+    return _decode(path, settings, still=POSTER_SIDE)[1]
 
 
 def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> tuple[MediaInfo, NDArray[np.uint8]]:
@@ -85,7 +105,8 @@ def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> tuple[
     Raises:
         BadMedia: empty, too large, too long, no video, or more than the decoder's memory and time.
     """
-    return _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
+    info, pixels = _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
+    return info, np.frombuffer(pixels, np.uint8).reshape(-1, _SIDE, _SIDE, 3)
 
 
 def _split(uri: str, settings: MediaSettings) -> SplitResult:
@@ -126,13 +147,17 @@ def _looks_public(host: str) -> bool:
         return "." in name and not name.endswith((".localhost", ".local", ".internal"))
 
 
-def _decode(path: Path, settings: MediaSettings, *, frames: int, window_ms: int) -> tuple[MediaInfo, NDArray[np.uint8]]:
+def _decode(
+    path: Path, settings: MediaSettings, *, frames: int = 0, still: int = 0, window_ms: int = 0
+) -> tuple[MediaInfo, bytes]:
+    """Return what the file says of its video, and the pictures asked for as the decoder wrote them."""
     size = path.stat().st_size
     if not 0 < size <= settings.max_bytes:
         raise BadMedia(f"expected a video of 1 to {settings.max_bytes} bytes (media.max_bytes), got {size}")
     request = {
         "path": str(path.resolve()),
         "frames": frames,
+        "still": still,
         "window_ms": window_ms,
         "max_duration_ms": settings.max_duration_ms,
         "max_pixels": settings.max_pixels,
@@ -153,13 +178,15 @@ def _decode(path: Path, settings: MediaSettings, *, frames: int, window_ms: int)
         raise BadMedia(
             f"expected to be decoded in {settings.decode_timeout_s} s (media.decode_timeout_s), takes longer"
         ) from error
+    except OSError as error:
+        # No memory or process left on this machine, which says nothing of the file.
+        raise PerceptionUnavailable(f"no decoder can be started now: {error}") from error
     if run.returncode < 0:
         raise BadMedia(f"expected a video, got a file that ended its decoder by {signal.Signals(-run.returncode).name}")
-    head, _, pixels = run.stdout.partition(b"\n")
+    head, _, pictures = run.stdout.partition(b"\n")
     if run.returncode or not head:
         raise BadMedia(f"expected a video, got a file that its decoder failed on: {run.stderr.decode(errors='replace')[-300:]}")
     answer = json.loads(head)
     if "refused" in answer:
         raise BadMedia(answer["refused"])
-    info = MediaInfo(answer["duration_ms"], answer["width"], answer["height"], answer["codec"])
-    return info, np.frombuffer(pixels, np.uint8).reshape(answer["frames"], _SIDE, _SIDE, 3)
+    return MediaInfo(answer["duration_ms"], answer["width"], answer["height"], answer["codec"]), pictures

@@ -17,6 +17,8 @@ THRESHOLD = 0.25
 # A logistic fit of "is among the hashtags" on the similarity, on the same titles: .25 at the threshold, .7 at .41.
 SLOPE, MIDDLE = 12.1, 0.34
 MOST = 3
+# A tag that is longer is no name of a topic.
+LONGEST = 64
 
 
 class Topics:
@@ -49,7 +51,7 @@ class Topics:
 
     def of(self, embedding: Vector, tags: Iterable[str] = ()) -> tuple[TopicScore, ...]:
         """Return what `tags` name, with confidence 1, and at most three topics near a unit vector, (384,), nearest first."""
-        scores = {name: 1.0 for tag in tags if (name := tag.strip().lstrip("#").casefold())}
+        scores = {name: 1.0 for tag in tags if (name := tag.strip().lstrip("#").casefold()[:LONGEST])}
         similarities = self.vectors @ embedding
         for at in np.argsort(-similarities)[:MOST]:
             if similarities[at] > THRESHOLD:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 # Each wish costs an encoding and a share of every plan's score; a longer list is no instruction.
 MOST = 8
+# What somebody wants more of has a name shorter than this; it is shown again as a reason.
+LONGEST = 100
 
 _SENTENCES = re.compile(r"[;.!?:\n。！？；]+|\bbut\b|\bthough\b")
 _LIST = re.compile(r"[,/，、]|\s[&+]\s|\b(?:and|or|nor|plus|also)\b")
@@ -74,5 +76,5 @@ def _clauses(text: str) -> Iterator[tuple[str, float | None]]:
 
 def _bare(phrase: str) -> str:
     """Return `phrase` without what surrounds the thing that is asked for; empty where nothing is left."""
-    bare = _TAIL.sub("", phrase.strip()).strip(" \t\r\"'#()[]-–—…*_~")
+    bare = _TAIL.sub("", phrase.strip()).strip(" \t\r\"'#()[]-–—…*_~")[:LONGEST]
     return bare if any(character.isalnum() for character in bare) else ""

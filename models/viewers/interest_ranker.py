@@ -45,7 +45,7 @@ class InterestRanker:
 
     def rank(self, request: PlanRequest, viewer: ViewerFeatures) -> tuple[PlanItem, ...]:
         """Return the pool, best first, with a reason in the viewer's words for each; videos that are gone are left out."""
-        videos = [video for video_id in request.pool if (video := self._videos.get(video_id)) is not None]
+        videos = [video for video_id in dict.fromkeys(request.pool) if (video := self._videos.get(video_id)) is not None]
         if not videos:
             return ()
         embeddings = np.stack([video.embedding for video in videos])

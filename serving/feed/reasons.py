@@ -13,6 +13,8 @@ _ALIKE = 0.35
 # About a wish by at least this much, as `about` measures it.
 _ASKED_FOR = 0.5
 _LIKE = INTEREST["like"]
+# What was uploaded longer ago was not "just" uploaded.
+_JUST_MS = 24 * 3_600_000
 
 
 def reason(query: Query, row: int, card: Card, catalogue: Catalogue, *, explored: bool, again: bool, popular: bool) -> str:
@@ -30,9 +32,13 @@ def reason(query: Query, row: int, card: Card, catalogue: Catalogue, *, explored
         return f"From @{card.video.author_id}, whom you follow"
     if explored:
         return "New: you are among the first to see it"
-    return (
-        _taste(query, card, vector, catalogue) or _planned(query, card) or ("Popular right now" if popular else "Just uploaded")
-    )
+    general = "Popular right now" if popular else _by_age(query, card)
+    return _taste(query, card, vector, catalogue) or _planned(query, card) or general
+
+
+def _by_age(query: Query, card: Card) -> str:
+    just = query.now_ms - card.video.uploaded_at < _JUST_MS
+    return "Just uploaded" if just else "Something you have not seen yet"
 
 
 def _wish(query: Query, vector: Floats) -> str | None:

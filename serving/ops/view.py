@@ -8,7 +8,10 @@ from serving.purges import Store
 
 
 class FlowView(Struct, frozen=True, kw_only=True):
-    """One flow. `lag_events` are in the broker and not taken yet; "silent" is one that has said nothing for 5 s."""
+    """One flow. `lag_events` were in the broker at its last word and not taken yet; "silent" is one that said nothing for 5 s.
+
+    Freshness is of the last second in which features were written, 10 s ago at most. `dead_letters` are not replayed yet.
+    """
 
     name: str
     state: Literal["running", "silent", "restarting"]
@@ -36,6 +39,8 @@ class ServerView(Struct, frozen=True, kw_only=True):
 
 
 class TopicView(Struct, frozen=True, kw_only=True):
+    """One topic: events a second over the last 5 s, and all that it was ever given."""
+
     name: str
     events_per_s: float
     events: int

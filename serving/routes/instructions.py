@@ -20,7 +20,7 @@ def routes(node: Node) -> APIRouter:
         "/v1/instructions",
         status_code=202,
         response_class=Json,
-        responses=answers(202, EventAccepted, 400, 413, 422, 503),
+        responses=answers(202, EventAccepted, 400, 413, 422, 429, 503),
         openapi_extra=body(ref(InstructionIn), {"a wish": {"user_id": "ann", "text": "less politics, more cooking"}}),
         summary="Ask for more or less of something",
     )
@@ -33,7 +33,10 @@ def routes(node: Node) -> APIRouter:
         now_ms = node.clock()
         event = given.event(now_ms=now_ms)
         check_times([event], now_ms=now_ms, field="occurred_at")
-        await accept(node, INTERACTIONS, [event], trace=request.state.trace)
+        node.limits.events([event])
+        with node.span("tap", request, user_id=event.user_id) as span:
+            span.set(action="instruction")
+            await accept(node, INTERACTIONS, [event], trace=span.trace)
         return Json(EventAccepted(event.event_id), 202)
 
     return router

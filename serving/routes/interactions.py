@@ -31,12 +31,15 @@ def routes(node: Node) -> APIRouter:
         "/v1/interactions",
         status_code=202,
         response_class=Json,
-        responses=answers(202, InteractionsAccepted, 400, 413, 422, 503),
+        responses=answers(202, InteractionsAccepted, 400, 413, 422, 429, 503),
         openapi_extra=body(schema, _EXAMPLES),
         summary="Report what viewers did",
     )
     async def post(request: Request) -> Json:
-        """One event or an array of them. 202 means that the broker has all of them; one bad one, and none is accepted."""
+        """One event or an array of them. 202 means that the broker has all of them; one bad one, and none is accepted.
+
+        429 names by `index` the first event of a viewer who sent too many: without theirs the rest is welcome.
+        """
         raw = await request.body()
         is_batch = raw.lstrip()[:1] == b"["
         try:
@@ -46,7 +49,12 @@ def routes(node: Node) -> APIRouter:
         now_ms = node.clock()
         events = [each.event(now_ms=now_ms) for each in given]
         check_times(events, now_ms=now_ms, field="occurred_at", batch=is_batch)
-        await accept(node, INTERACTIONS, events, trace=request.state.trace)
+        node.limits.events(events, batch=is_batch)
+        with node.span("tap", request, user_id=events[0].user_id) as span:
+            if span.is_recorded:
+                actions = ", ".join(dict.fromkeys(event.action for event in events))
+                span.set(action=actions, video_id=events[0].video_id, events=len(events))
+            await accept(node, INTERACTIONS, events, trace=span.trace)
         return Json(InteractionsAccepted(len(events), [event.event_id for event in events]), 202)
 
     return router

@@ -1,4 +1,4 @@
-"""The web pages: the viewer's at /, the operator's at /ops, and what they are made of at /static."""
+"""The web pages: the viewer's at /, the operator's at /ops, the API's at /docs, and what they are made of at /static."""
 
 from pathlib import Path
 
@@ -20,6 +20,10 @@ def routes() -> APIRouter:
     @router.get("/ops")
     async def operator() -> FileResponse:
         return FileResponse(PAGES / "ops.html")
+
+    @router.get("/docs")
+    async def docs() -> FileResponse:
+        return FileResponse(PAGES / "docs.html")
 
     return router
 

@@ -1,5 +1,6 @@
 """DELETE /v1/users/{user_id}: forget a viewer, everywhere, and prove it."""
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -8,9 +9,9 @@ from serving.accept import accept
 from serving.node import Node, new_id
 from serving.openapi import Json, answers
 from serving.outputs import Forgotten
-from serving.purges import USER_STORES, expiring
+from serving.purges import SNAPSHOTS_OF_USERS, USER_STORES, expiring, later
 from streams.events import Erasure
-from streams.topics import DEAD_LETTERS, FEEDBACK, INTERACTIONS, PLANS, PURGES, SLATES
+from streams.topics import FEEDBACK, INTERACTIONS, PURGES, SLATES, SPANS
 
 
 def routes(node: Node) -> APIRouter:
@@ -28,9 +29,11 @@ def routes(node: Node) -> APIRouter:
         with node.purges.expect(event.event_id, USER_STORES) as proofs:
             memory = node.forget_user(user_id)
             await accept(node, INTERACTIONS, [event], trace=request.state.trace)
-            stores = await proofs.wait(node.api.purge_wait_s)
+            stores, letters = await asyncio.gather(proofs.wait(node.api.purge_wait_s), node.forget_letters(user_id))
+        stores = [memory, *stores, letters]
         complete = all(store.status == "purged" for store in stores)
-        topics = [expiring(topic) for topic in (INTERACTIONS, SLATES, PLANS, FEEDBACK, DEAD_LETTERS, PURGES)]
-        return Json(Forgotten(event_id=event.event_id, user_id=user_id, complete=complete, stores=[memory, *stores, *topics]))
+        expire = [expiring(topic) for topic in (INTERACTIONS, SLATES, FEEDBACK, PURGES, SPANS)]
+        expire.append(later("recovery snapshots", SNAPSHOTS_OF_USERS))
+        return Json(Forgotten(event_id=event.event_id, user_id=user_id, complete=complete, stores=[*stores, *expire]))
 
     return router

@@ -1,22 +1,23 @@
 """/v1/videos/{video_id}: what is known of a video, its media, its end and its takedown."""
 
+import asyncio
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import Field
 
-from models.perception.media import check_uri
 from serving.accept import accept
 from serving.catalogue import Card
 from serving.errors import ApiError, ErrorBody, conflict, not_found
+from serving.local_media import local_media, media_type
 from serving.node import Node, new_id
 from serving.openapi import Json, answers
-from serving.outputs import EventAccepted, Forgotten, VideoView, video_view
-from serving.purges import MEDIA_FILES, VIDEO_STORES, expiring
+from serving.outputs import EventAccepted, Forgotten, VideoView, VideoViews, video_view
+from serving.purges import GONE_MARKS, MEDIA_FILES, SNAPSHOTS_OF_VIDEOS, VIDEO_STORES, expiring, later
 from streams.events import LiveEnded, Takedown
-from streams.ports import BadMedia
-from streams.topics import DEAD_LETTERS, UPLOADS
+from streams.topics import PURGES, UPLOADS
 
 
 def routes(node: Node) -> APIRouter:
@@ -28,19 +29,32 @@ def routes(node: Node) -> APIRouter:
         tags=["feed"],
         dependencies=[feed],
         response_class=FileResponse,
+        responses=_media_answers(),
         summary="The media of an uploaded file, whole or by ranges",
     )
     async def media(video_id: str) -> FileResponse:
         """Only files that lie here; other media are where their `media_url` says."""
-        uri = _card(node, video_id).video.media_uri or ""
-        try:
-            check_uri(uri, node.media)
-        except BadMedia as error:
-            raise not_found(f"video {video_id} has no media here") from error
-        path = Path(unquote(urlsplit(uri).path))
-        if urlsplit(uri).scheme != "file" or not path.is_file():
+        path = local_media(known_card(node, video_id).video.media_uri, node.media)
+        if path is None:
             raise not_found(f"video {video_id} has no media here")
-        return FileResponse(path, headers={"X-Content-Type-Options": "nosniff"})
+        # Seen twice it is loaded once; a takedown is not waited for by any feed, which stops naming it at once.
+        headers = {"Cache-Control": "private, max-age=300"}
+        return FileResponse(path, media_type=media_type(path), headers=headers)
+
+    @router.get(
+        "/v1/videos",
+        tags=["feed"],
+        dependencies=[feed],
+        response_class=Json,
+        responses=answers(200, VideoViews, 422),
+        summary="What is known of several videos",
+    )
+    async def several(
+        ids: Annotated[list[Annotated[str, Field(max_length=128)]], Query(min_length=1, max_length=50)],
+    ) -> Json:
+        """Those that may be shown, in the order asked for: one that is missing was taken down, has ended, or never came."""
+        cards = (node.feed.catalogue.find(video_id) for video_id in ids)
+        return Json(VideoViews([video_view(card) for card in cards if card is not None]))
 
     @router.post(
         "/v1/videos/{video_id:path}/end",
@@ -71,7 +85,7 @@ def routes(node: Node) -> APIRouter:
     )
     async def get(video_id: str) -> Json:
         """404 until it was perceived, 410 once it is gone."""
-        return Json(video_view(_card(node, video_id)))
+        return Json(video_view(known_card(node, video_id)))
 
     @router.delete(
         "/v1/videos/{video_id:path}",
@@ -89,21 +103,39 @@ def routes(node: Node) -> APIRouter:
         with node.purges.expect(event.event_id, [*VIDEO_STORES, *([MEDIA_FILES] if here else [])]) as proofs:
             memory = node.forget_video(video_id)
             await accept(node, UPLOADS, [event], trace=request.state.trace)
-            stores = await proofs.wait(node.api.purge_wait_s)
+            stores, letters = await asyncio.gather(proofs.wait(node.api.purge_wait_s), node.forget_letters(video_id))
+        stores = [memory, *stores, letters]
         complete = all(store.status == "purged" for store in stores)
         return Json(
             Forgotten(
                 event_id=event.event_id,
                 video_id=video_id,
                 complete=complete,
-                stores=[memory, *stores, *map(expiring, (UPLOADS, DEAD_LETTERS))],
+                stores=[
+                    *stores,
+                    *map(expiring, (UPLOADS, PURGES)),
+                    later("recovery snapshots", SNAPSHOTS_OF_VIDEOS),
+                    later("marks of what is gone", GONE_MARKS),
+                ],
             )
         )
 
     return router
 
 
-def _card(node: Node, video_id: str) -> Card:
+def _media_answers() -> dict[int | str, dict[str, Any]]:
+    described = answers(200, None, 404, 410)
+    binary = {"video/*": {"schema": {"type": "string", "format": "binary"}}}
+    return described | {
+        200: {"description": "all of it", "content": binary},
+        206: {"description": "the part asked for with Range", "content": binary},
+        400: {"description": "a Range that is none", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        416: {"description": "a Range past the end", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    }
+
+
+def known_card(node: Node, video_id: str) -> Card:
+    """Return what is known of a video; raises the 410 of one that is gone and the 404 of any other."""
     card = node.feed.catalogue.find(video_id)
     if card is not None:
         return card

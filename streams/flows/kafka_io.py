@@ -12,17 +12,18 @@ from bytewax.inputs import StatefulSourcePartition
 from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
 from msgspec import Struct
 
-from streams.codec import BadEvent, check_time, decode
+from streams.codec import BadEvent, check_key, check_time, decode
 from streams.events import DeadLetter, Event
+from streams.flows.scrub import FORGOTTEN
 from streams.flows.stopping import STOPPING
-from streams.kafka import EventProducer, KafkaSettings, NotAccepted, check_broker, consumer_config, trace_of
-from streams.topics import DEAD_LETTERS, INTERACTIONS, UPLOADS, Topic
+from streams.heartbeat import Pulse
+from streams.kafka import EventProducer, KafkaSettings, NotAccepted, ProducerFailed, check_broker, consumer_config, trace_of
+from streams.topics import DEAD_LETTERS, FROM_PRODUCERS, PURGES, Topic
 
 log = logging.getLogger(__name__)
 
 # More partitions of a sink than this share no more work: they all feed one producer.
 SINK_PARTS = 4
-FROM_PRODUCERS = (UPLOADS, INTERACTIONS)
 
 
 class Received(Struct, frozen=True, gc=False):
@@ -49,7 +50,7 @@ Keyed: TypeAlias = tuple[str, Received]
 
 
 def events_of(
-    flow: Dataflow, kafka: KafkaSettings, topic: Topic, *, wait_ms: int = 10
+    flow: Dataflow, kafka: KafkaSettings, topic: Topic, pulse: Pulse, *, wait_ms: int = 10
 ) -> tuple[Stream[Keyed], Stream[tuple[str, Send]]]:
     """Read `topic` from the beginning, or from where recovery left it.
 
@@ -58,6 +59,7 @@ def events_of(
     """
     check_broker(kafka, timeout_s=15.0)
     source = StoppableSource(
+        pulse,
         brokers=[kafka.bootstrap_servers],
         topics=[topic.name],
         # Bytewax makes a client for administration of the same settings, which warns of each that is a consumer's.
@@ -73,13 +75,20 @@ def events_of(
 
 
 class _StoppablePartition(StatefulSourcePartition[Message, int | None]):
-    def __init__(self, partition: StatefulSourcePartition[Message, int | None]) -> None:
+    def __init__(self, partition: StatefulSourcePartition[Message, int | None], pulse: Pulse, topic: str, number: int) -> None:
         self._partition = partition
+        self._pulse, self._topic, self._number = pulse, topic, number
+        # Before the first event, too, there is a place from which the flow goes on. A negative one is Kafka's "beginning".
+        pulse.took(topic, number, events=0, next_offset=max(0, partition.snapshot() or 0))
 
     def next_batch(self) -> Iterable[Message]:
         if STOPPING.is_set():
             raise StopIteration
-        return self._partition.next_batch()
+        batch = list(self._partition.next_batch())
+        last = next((message for message in reversed(batch) if isinstance(message, KafkaSourceMessage)), None)
+        if last is not None and last.offset is not None:
+            self._pulse.took(self._topic, self._number, events=len(batch), next_offset=last.offset + 1)
+        return batch
 
     def snapshot(self) -> int | None:
         return self._partition.snapshot()
@@ -91,8 +100,13 @@ class _StoppablePartition(StatefulSourcePartition[Message, int | None]):
 class StoppableSource(KafkaSource):
     """Kafka's source, which ends as if the topic did when the process is told to stop: what it read is worked off."""
 
+    def __init__(self, pulse: Pulse, **source: Any) -> None:
+        super().__init__(**source)
+        self._pulse = pulse
+
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Any:
-        return _StoppablePartition(super().build_part(step_id, for_part, resume_state))
+        number, topic = for_part.split("-", 1)
+        return _StoppablePartition(super().build_part(step_id, for_part, resume_state), self._pulse, topic, int(number))
 
 
 def _is_received(item: tuple[str, Received | Send]) -> TypeGuard[Keyed]:
@@ -113,13 +127,15 @@ def decoder(topic: Topic, flow: str) -> Callable[[list[Message]], list[tuple[str
             received_at = message.timestamp[1] if message.timestamp else 0
             try:
                 event: Any = decode(topic, message.value)
+                check_key(topic, event, message.key)
                 if checked:
                     check_time(event, received_at=received_at)
                 received = Received(event, message.partition or 0, message.offset or 0, received_at, trace_of(message.headers))
                 out.append((getattr(event, key_field), received))
             except BadEvent as bad:
+                trace = trace_of(message.headers)
                 letter = dead_letter(
-                    topic, message.partition, message.offset, str(bad), message.value, message.key, flow, received_at
+                    topic, message.partition, message.offset, str(bad), message.value, message.key, flow, received_at, trace
                 )
                 out.append((letter.key, letter))
         return out
@@ -136,6 +152,7 @@ def dead_letter(
     key: bytes | None,
     flow: str,
     failed_at: int,
+    trace: str | None = None,
 ) -> Send:
     """Return a dead letter, ready for `publish`, for the input at `partition` and `offset` of `topic`."""
     log.warning("dead letter from %s[%s]@%s: %s", topic.name, partition, offset, reason)
@@ -149,12 +166,13 @@ def dead_letter(
         flow=flow,
         key=None if key is None else key[:1000],
     )
-    return Send(DEAD_LETTERS, event.letter_id, event)
+    return Send(DEAD_LETTERS, event.letter_id, event, trace)
 
 
 class _Partition(StatefulSinkPartition[Send, None]):
-    def __init__(self, producer: EventProducer) -> None:
+    def __init__(self, producer: EventProducer, pulse: Pulse) -> None:
         self._producer = producer
+        self._pulse = pulse
 
     def write_batch(self, values: list[Send]) -> None:
         for value in values:
@@ -163,11 +181,19 @@ class _Partition(StatefulSinkPartition[Send, None]):
     def _send(self, value: Send) -> None:
         while True:
             try:
+                if value.topic is PURGES:
+                    # A proof is given once the broker has what it proves, and then what it proves goes from the snapshots.
+                    self._producer.flush(5.0)
+                    FORGOTTEN.set()
                 if value.event is None:
                     self._producer.tombstone(value.topic, value.key)
                 else:
                     self._producer.send(value.topic, value.event, trace=value.trace)
+                if value.topic is DEAD_LETTERS:
+                    self._pulse.count("dead_letters")
                 return
+            except ProducerFailed:
+                raise
             except NotAccepted:
                 # The flow waits with its input still in Kafka: the back-pressure that loses nothing.
                 time.sleep(0.05)
@@ -187,16 +213,17 @@ class _Partition(StatefulSinkPartition[Send, None]):
 class EventSink(FixedPartitionedSink[Send, None]):
     """Publishes events: at least once, since a snapshot waits for the broker's answers to all that came before it."""
 
-    def __init__(self, producer: EventProducer) -> None:
+    def __init__(self, producer: EventProducer, pulse: Pulse) -> None:
         self._producer = producer
+        self._pulse = pulse
 
     def list_parts(self) -> list[str]:
         return [str(part) for part in range(SINK_PARTS)]
 
     def build_part(self, step_id: str, for_part: str, resume_state: None) -> _Partition:
-        return _Partition(self._producer)
+        return _Partition(self._producer, self._pulse)
 
 
-def publish(flow_step: str, streams: Iterable[Stream[tuple[str, Send]]], producer: EventProducer) -> None:
+def publish(flow_step: str, streams: Iterable[Stream[tuple[str, Send]]], producer: EventProducer, pulse: Pulse) -> None:
     """End the flow's streams of `Send` in Kafka."""
-    op.output(flow_step, op.merge(f"{flow_step}-all", *streams), EventSink(producer))
+    op.output(flow_step, op.merge(f"{flow_step}-all", *streams), EventSink(producer, pulse))

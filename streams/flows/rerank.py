@@ -14,17 +14,19 @@ from bytewax.operators import StatefulBatchLogic
 from msgspec import Struct
 
 from streams.clock import Clock, now_ms
-from streams.events import Erasure, Instruction, Interaction, Plan, Slate
+from streams.events import Erasure, Instruction, Interaction, Plan, Purged, Slate
 from streams.features import ViewerFeatures
-from streams.flows.feature_io import FeatureItem, Forget, write_features
 from streams.flows.kafka_io import Keyed, Received, Send, events_of, publish
-from streams.flows.split import split
+from streams.flows.scrub import FORGOTTEN
+from streams.heartbeat import Pulse
 from streams.kafka import EventProducer, KafkaSettings
 from streams.ports import PerceptionUnavailable, PlanRequest, Ranker, Videos, ViewerSource
 from streams.settings import FlowSettings
 from streams.state.snapshot import dump, load
 from streams.state.triggers import Triggers
-from streams.topics import INTERACTIONS, PLANS, SLATES
+from streams.topics import INTERACTIONS, PLANS, PURGES, SLATES
+from streams.trace_context import is_sampled
+from streams.tracing import UNTRACED, Tracer, precise_now
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,14 @@ Budget: TypeAlias = Callable[[], bool]
 
 
 class Asked(Struct, frozen=True):
-    """A plan request on its way to the ranker, with the trace of what caused it."""
+    """A plan request on its way to the ranker, with the trace of what caused it, taken from Kafka at `taken_at` (Unix ms)."""
 
     request: PlanRequest
     trace: str | None
+    taken_at: float = 0.0
 
 
-FromViewer: TypeAlias = Asked | Forget
+FromViewer: TypeAlias = Asked | Send
 
 
 class RerankState(Struct):
@@ -53,6 +56,9 @@ class RerankState(Struct):
     triggers: Triggers
     unheard: Instruction | None = None
     trace: str | None = None
+    planned: bool = False
+    erased_at: int = 0
+    erased_until: int = 0
 
 
 class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
@@ -68,13 +74,20 @@ class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
         self._budget = budget
         self._clock = clock
         self._retry_at: int | None = None
+        self.state.triggers.not_after(clock())
 
     def on_batch(self, values: list[Received]) -> tuple[Iterable[FromViewer], bool]:
+        taken_at = precise_now()
         out: list[FromViewer] = []
         for value in values:
             state = self.state
+            if isinstance(value.event, Slate) and value.event.served_at <= state.erased_at:
+                # Served before the erasure and read after it: what it was made for is forgotten.
+                continue
             state.user_id = value.event.user_id
-            state.trace = value.trace or state.trace
+            # A plan is told of in the trace of a tap, if one of those that led to it is traced.
+            if is_sampled(value.trace) or not is_sampled(state.trace):
+                state.trace = value.trace or state.trace
             match value.event:
                 case Interaction() as interaction:
                     state.triggers.on_interaction(interaction, self._videos.get(interaction.video_id))
@@ -83,15 +96,38 @@ class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
                 case Slate() as slate:
                     state.triggers.on_slate(slate)
                 case Erasure() as erasure:
-                    out.append(Forget(erasure.event_id, "user", erasure.user_id, lambda: {"flow state: rerank": 1}))
-                    self.state = RerankState("", Triggers())
-        out += self._plan()
-        return out, not self.state.user_id
+                    out += self._forget(erasure)
+        if self.state.user_id:
+            out += self._plan(taken_at)
+        return out, self._is_over()
 
     def on_notify(self) -> tuple[Iterable[FromViewer], bool]:
-        return self._plan(), StatefulBatchLogic.RETAIN
+        out = self._plan(precise_now()) if self.state.user_id else []
+        return out, self._is_over()
 
-    def _plan(self) -> list[FromViewer]:
+    def _forget(self, erasure: Erasure) -> list[FromViewer]:
+        before, now = self.state, self._clock()
+        user_id = erasure.user_id
+        known = bool(before.triggers.ids.seen or before.triggers.pool or before.unheard)
+        # As long as a slate may be on its way here from before, as `feedback` knows it.
+        until = now + int(self._settings.feedback_max_s * 1000)
+        self.state = RerankState("", Triggers(), erased_at=erasure.occurred_at, erased_until=until)
+        counts = {"flow state: rerank": int(known), "plans topic": int(before.planned)}
+        proofs = [
+            Purged(cause=erasure.event_id, subject="user", subject_id=user_id, store=store, count=count, purged_at=now)
+            for store, count in counts.items()
+        ]
+        # In one stream with the plans: one that was asked for before must not be published after its tombstone.
+        return [Send(PLANS, user_id, None), *(Send(PURGES, user_id, proof) for proof in proofs)]
+
+    def _is_over(self) -> bool:
+        """Return whether nothing is left to keep, not even that the viewer was forgotten."""
+        over = not self.state.user_id and self._clock() >= self.state.erased_until
+        if over and self.state.erased_until:
+            FORGOTTEN.set()
+        return over
+
+    def _plan(self, taken_at: float) -> list[FromViewer]:
         self._retry_at = None
         now = self._clock()
         self._listen(now)
@@ -103,7 +139,11 @@ class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
             self._retry_at = max(wait_until, now + RETRY_MS)
             return []
         request = triggers.request(self.state.user_id, now)
-        return [] if request is None else [Asked(request, self.state.trace)]
+        if request is None:
+            return []
+        self.state.planned = True
+        trace, self.state.trace = self.state.trace, None
+        return [Asked(request, trace, taken_at)]
 
     def _listen(self, now: int) -> None:
         """Turn a pending instruction into wishes; where the encoder is away it waits, and is tried again."""
@@ -122,17 +162,25 @@ class RerankLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
 
     def notify_at(self) -> datetime | None:
         if self._retry_at is None and self.state.unheard is None:
-            return None
+            if self.state.user_id or not self.state.erased_until:
+                return None
+            return datetime.fromtimestamp(self.state.erased_until / 1000, UTC)
         return datetime.fromtimestamp((self._retry_at or self._clock()) / 1000, UTC)
 
     def snapshot(self) -> bytes:
         return dump(self.state)
 
 
-def planner(ranker: Ranker, viewers: ViewerSource, settings: FlowSettings, clock: Clock) -> Callable[[Asked], tuple[str, Send]]:
-    """Return what makes a plan of a request. A viewer whose features can't be read is ranked for by the wishes alone."""
+def planner(
+    ranker: Ranker, viewers: ViewerSource, settings: FlowSettings, clock: Clock, tracer: Tracer = UNTRACED
+) -> Callable[[FromViewer], tuple[str, Send]]:
+    """Return what makes a plan of a request, and lets through what is to be sent as it is.
 
-    def plan(asked: Asked) -> tuple[str, Send]:
+    A viewer whose features can't be read is ranked for by the wishes alone."""
+
+    def plan(asked: FromViewer) -> tuple[str, Send]:
+        if isinstance(asked, Send):
+            return asked.key, asked
         request = asked.request
         try:
             viewer = viewers.viewer(request.user_id)
@@ -151,7 +199,14 @@ def planner(ranker: Ranker, viewers: ViewerSource, settings: FlowSettings, clock
             steering=request.steering,
             policy_version=ranker.policy_version,
         )
-        return request.user_id, Send(PLANS, request.user_id, made, asked.trace)
+        trace = tracer.record(
+            "rerank.plan",
+            asked.trace,
+            started_at=asked.taken_at,
+            user_id=request.user_id,
+            attributes={"trigger": request.trigger, "pool": len(request.pool)},
+        )
+        return request.user_id, Send(PLANS, request.user_id, made, trace)
 
     return plan
 
@@ -165,13 +220,13 @@ def graph(
     viewers: ViewerSource,
     budget: Budget,
     clock: Clock = now_ms,
-) -> tuple[Stream[tuple[str, Send]], Stream[FeatureItem]]:
-    """Return the plans, and the viewers to forget, that come of interactions, instructions and slates."""
+    tracer: Tracer = UNTRACED,
+) -> Stream[tuple[str, Send]]:
+    """Return the plans, and what an erasure leaves of them, that come of interactions, instructions and slates."""
     by_viewer = op.stateful_batch(
         "viewer", events, lambda snapshot: RerankLogic(snapshot, videos, ranker, settings, budget, clock)
     )
-    asked, forgets = split("asked", op.key_rm("of-viewer", by_viewer), Asked)
-    return op.map("rank", asked, planner(ranker, viewers, settings, clock)), forgets
+    return op.map("rank", op.key_rm("of-viewer", by_viewer), planner(ranker, viewers, settings, clock, tracer))
 
 
 def build(
@@ -182,15 +237,16 @@ def build(
     ranker: Ranker,
     viewers: ViewerSource,
     producer: EventProducer,
+    pulse: Pulse,
     budget: Budget,
+    tracer: Tracer = UNTRACED,
 ) -> Dataflow:
     """Return the dataflow. `budget` says, when asked, whether one more plan may be made now over all viewers."""
     flow = Dataflow("rerank")
     # One bad event is one dead letter: profile makes those of interactions, feedback those of slates.
-    interactions, _ = events_of(flow, kafka, INTERACTIONS, wait_ms=WAIT_MS)
-    slates, _ = events_of(flow, kafka, SLATES, wait_ms=WAIT_MS)
+    interactions, _ = events_of(flow, kafka, INTERACTIONS, pulse, wait_ms=WAIT_MS)
+    slates, _ = events_of(flow, kafka, SLATES, pulse, wait_ms=WAIT_MS)
     events = op.merge("all", interactions, slates)
-    plans, forgets = graph(events, settings, videos=videos, ranker=ranker, viewers=viewers, budget=budget)
-    write_features("forget", forgets, None, producer)
-    publish("publish", [plans], producer)
+    plans = graph(events, settings, videos=videos, ranker=ranker, viewers=viewers, budget=budget, tracer=tracer)
+    publish("publish", [plans], producer, pulse)
     return flow

@@ -9,6 +9,9 @@ from msgspec import Struct
 
 # Sums are rescaled before 2^REBASE_AFTER: float32 ends at 2^127, and rescaling more often than needed costs time.
 REBASE_AFTER = 60.0
+# A state whose newest event is further ahead of the broker's clock than this was made by a clock that ran ahead and was set
+# back: producers may be ahead by five minutes, and the clocks of a cluster's brokers by seconds.
+AHEAD_MS = 3_600_000
 
 
 class Decay(Struct):
@@ -30,6 +33,11 @@ class Decay(Struct):
             return 1.0
         self.landmark_ms = at
         return float(2.0**-exponent)
+
+    def set_back(self, by_ms: int) -> None:
+        """Take all that was added as added `by_ms` earlier."""
+        if self.landmark_ms:
+            self.landmark_ms -= by_ms
 
     def value(self, total: float, now: int) -> float:
         """Return the decayed value at `now` of a sum of gains."""

@@ -1,9 +1,13 @@
-"""What an action says of a viewer's interest, and a video's decayed engagement."""
+"""What an action says of a viewer's interest, and a video's decayed engagement.
+
+What reaches a video counts once a day for each viewer (`influence`): `total_impressions` is the sum over viewers of the days,
+each begun by the viewer's first interaction by the broker's clock, in which they saw the video.
+"""
 
 from msgspec import Struct, field
 
 from streams.events import VideoStats
-from streams.state.decay import Decay
+from streams.state.decay import AHEAD_MS, Decay
 
 # Interest an action shows, -1 (never again) to 1 (more of this). The order follows the weights that For You published
 # (like and share above a completed view, not interested and report below a skip); the scale is one video's worth.
@@ -24,12 +28,17 @@ COUNTS: dict[str, tuple[str, float]] = {
 
 
 class Engaged(Struct, frozen=True, gc=False):
-    """One counted interaction, seen from its video. `watch_share` is the part of it that was watched, 0..1."""
+    """One counted interaction, seen from its video. `watch_share` is the part of it that was watched, 0..1.
+
+    It happened `at`, and the broker had it at `received_at`, both Unix ms; `trace` is there where that is sampled.
+    """
 
     video_id: str
     action: str
     at: int
     watch_share: float | None
+    received_at: int
+    trace: str | None = None
 
 
 class VideoEngagementState(Struct):
@@ -39,9 +48,14 @@ class VideoEngagementState(Struct):
     counts: dict[str, float] = field(default_factory=dict)
     total_impressions: int = 0
     newest_at: int = 0
+    gone: bool = False
+    video_id: str = ""
 
     def apply(self, engaged: Engaged) -> None:
         """Count one interaction."""
+        if self.newest_at > engaged.received_at + AHEAD_MS:
+            self.decay.set_back(self.newest_at - engaged.received_at)
+            self.newest_at = engaged.received_at
         factor = self.decay.rebase(engaged.at)
         if factor != 1.0:
             self.counts = {name: total * factor for name, total in self.counts.items()}

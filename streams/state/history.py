@@ -7,6 +7,8 @@ from streams.state.engagement import INTEREST
 
 # Long enough for a day of scrolling, so that nothing comes back the same day; each costs about 40 bytes a viewer.
 KEPT = 200
+# Authors whom a viewer follows or blocked, the newest of each: all are in a feature row that each tap of the viewer writes.
+AUTHORS_KEPT = 1_000
 
 
 class Seen(Struct, gc=False):
@@ -23,6 +25,11 @@ class History(Struct):
     followed: dict[str, None] = field(default_factory=dict)
     blocked: dict[str, None] = field(default_factory=dict)
 
+    def set_back(self, to: int) -> None:
+        """Take what was seen after `to` as seen then."""
+        for seen in self.videos.values():
+            seen.at = min(seen.at, to)
+
     def apply(self, interaction: Interaction, author_id: str | None) -> None:
         """Record one interaction; reporting a video blocks its author for this viewer."""
         weight = INTEREST[interaction.action]
@@ -37,10 +44,17 @@ class History(Struct):
         self.videos[interaction.video_id] = seen
         if author_id is not None:
             if interaction.action == "follow":
-                self.followed[author_id] = None
+                _keep(self.followed, author_id)
             elif interaction.action == "report":
-                self.blocked[author_id] = None
+                _keep(self.blocked, author_id)
                 self.followed.pop(author_id, None)
+
+
+def _keep(authors: dict[str, None], author_id: str) -> None:
+    authors.pop(author_id, None)
+    authors[author_id] = None
+    if len(authors) > AUTHORS_KEPT:
+        del authors[next(iter(authors))]
 
 
 def _merge(before: float, action: str, weight: float) -> float:

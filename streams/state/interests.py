@@ -58,8 +58,13 @@ class Interests(Struct):
         gain = weight * self.long.decay.gain(at)
         for name in topics:
             self.topics[name] = self.topics.get(name, 0.0) + gain
-        if len(self.topics) > TOPICS_KEPT:
+        while len(self.topics) > TOPICS_KEPT:
             del self.topics[min(self.topics, key=lambda name: abs(self.topics[name]))]
+
+    def set_back(self, by_ms: int) -> None:
+        """Take all that was added as added `by_ms` earlier."""
+        self.short.decay.set_back(by_ms)
+        self.long.decay.set_back(by_ms)
 
     def top_topics(self, count: int = 5) -> list[str]:
         """Return the topics liked most, strongest first."""

@@ -20,6 +20,11 @@ class Session(Struct):
     watch_ms: int = 0
     skip_streak: int = 0
 
+    def set_back(self, by_ms: int) -> None:
+        """Take the sitting as `by_ms` earlier."""
+        self.started_at -= by_ms
+        self.last_at -= by_ms
+
     def apply(self, interaction: Interaction) -> None:
         """Count one interaction; a new session id, or a pause of 30 min, begins a new sitting."""
         named = interaction.session_id

@@ -33,6 +33,11 @@ class Triggers(Struct):
     due: str = ""
     planned_at: int = 0
 
+    def not_after(self, now: int) -> None:
+        """Take what a clock that was set back since put after `now`, Unix ms, as just happened."""
+        self.planned_at = min(self.planned_at, now)
+        self.interests.decay.set_back(max(0, self.interests.decay.landmark_ms - now))
+
     def on_slate(self, slate: Slate) -> None:
         """Remember the candidates of the newest page: what the next plan ranks."""
         self.pool = slate.pool

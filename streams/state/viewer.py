@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from streams.events import Interaction
 from streams.features import FeatureRow, UserActivity, UserHistory, UserInterests
 from streams.ports import Video, Videos
+from streams.state.decay import AHEAD_MS
 from streams.state.engagement import INTEREST, Engaged
 from streams.state.history import History
+from streams.state.influence import Influence
 from streams.state.interests import Interests
 from streams.state.recent_ids import RecentIds
 from streams.state.session import Session
@@ -35,16 +37,41 @@ class Viewer(Struct):
     session: Session = field(default_factory=Session)
     interests: Interests = field(default_factory=Interests)
     awaited: list[Awaited] = field(default_factory=list)
+    influence: Influence = field(default_factory=Influence)
     newest_at: int = 0
 
-    def apply(self, interactions: Iterable[Interaction], videos: Videos) -> list[Engaged]:
-        """Take in interactions and return those that count, each seen from its video; duplicates do not count."""
+    def apply(self, interactions: Iterable[Interaction], videos: Videos, received_at: int) -> tuple[int, list[Engaged]]:
+        """Take in interactions that the broker had at `received_at` (Unix ms).
+
+        Returns how many were new, and those of them that count for their videos: duplicates change nothing, and a video hears
+        the same of one viewer once a day.
+        """
+        if self.newest_at > received_at + AHEAD_MS:
+            self._set_back(received_at)
         if self.awaited:
             self._resolve(videos)
-        return [self._count(interaction, videos) for interaction in interactions if self.ids.is_new(interaction.event_id)]
+        new, engaged = 0, []
+        for interaction in interactions:
+            if self.ids.is_new(interaction.event_id):
+                new += 1
+                video = videos.get(interaction.video_id)
+                self._count(interaction, video)
+                at = self.influence.admit(interaction.video_id, interaction.action, interaction.occurred_at, received_at)
+                if at is not None:
+                    watched = _watch_share(interaction, video)
+                    engaged.append(Engaged(interaction.video_id, interaction.action, at, watched, received_at))
+        return new, engaged
 
-    def _count(self, interaction: Interaction, videos: Videos) -> Engaged:
-        video = videos.get(interaction.video_id)
+    def _set_back(self, to: int) -> None:
+        """Take what came while a clock ran ahead as just happened: all that comes now would else be too old to count."""
+        by_ms, self.newest_at = self.newest_at - to, to
+        self.interests.set_back(by_ms)
+        self.session.set_back(by_ms)
+        self.history.set_back(to)
+        self.influence.set_back(to)
+        self.awaited = [structs.replace(awaited, at=min(awaited.at, to)) for awaited in self.awaited]
+
+    def _count(self, interaction: Interaction, video: Video | None) -> None:
         action, at = interaction.action, interaction.occurred_at
         self.counts[action] = self.counts.get(action, 0) + 1
         self.newest_at = max(self.newest_at, at)
@@ -55,7 +82,6 @@ class Viewer(Struct):
             self.interests.add(video.embedding, video.topics, weight, at)
         elif weight:
             self.awaited = [*self.awaited[1 - AWAITING_KEPT :], Awaited(interaction.video_id, weight, at)]
-        return Engaged(interaction.video_id, action, at, _watch_share(interaction, video))
 
     def _resolve(self, videos: Videos) -> None:
         still = []

@@ -24,3 +24,8 @@ def test_a_taken_port_is_refused_with_the_process_that_has_it_and_the_option_to_
     assert f"port {taken}" in str(refused.value)
     assert f"process {os.getpid()}" in str(refused.value)
     assert "stack.redis_port" in str(refused.value)
+
+
+def test_no_port_is_given_out_twice():
+    ports = [choose(0, setting="stack.redis_port") for _ in range(200)]
+    assert len(set(ports)) == len(ports)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -35,6 +36,17 @@ def test_help_comes_within_the_blink_of_an_eye(tmp_path: Path):
         run("--help", folder=tmp_path)
         times.append(time.perf_counter() - started)
     assert min(times) < 0.4
+
+
+def test_serving_on_a_taken_port_says_who_has_it(tmp_path: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run("serve", folder=tmp_path, HEADWATER_API__PORT=str(port))
+    assert done.returncode == 1
+    assert f"port {port} on 127.0.0.1 (api.port) is taken by process {os.getpid()}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_wrong_setting_is_one_line_and_no_traceback(tmp_path: Path):

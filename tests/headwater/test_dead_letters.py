@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headwater.commands.dead_letters import dead_letters, read, send_again
+from headwater.commands.dead_letters import dead_letters
+from streams.dead_letters import DeadLetters
 from streams.events import DeadLetter
 from streams.follower import Followed, Follower
 from streams.kafka import EventProducer, KafkaSettings
@@ -97,11 +98,41 @@ def test_replay_wants_to_be_told_which(stack: Any) -> None:
 def test_a_cut_payload_is_not_sent_again(stack: Any) -> None:
     mark = uuid.uuid4().hex
     put(stack.settings.kafka, letter(b"x" * 600_000, f"too large {mark}", offset=int(mark[:6], 16)))
-    found = [one for one in read(stack.settings.kafka) if mark in one.reason]
+    found = [one for one in DeadLetters(stack.settings.kafka).all() if mark in one.reason]
     result = run(stack.settings.kafka, "replay", "--id", found[0].letter_id)
     assert "0 sent again" in result.output
     assert "1 left out" in result.output
 
 
-def test_sending_nothing_again_does_nothing(stack: Any) -> None:
-    send_again(stack.settings.kafka, [])
+def test_a_replayed_letter_is_marked_and_is_sent_once_more_only_when_asked(stack: Any) -> None:
+    mark = uuid.uuid4().hex
+    sent = letter(b"{", f"malformed {mark}", offset=int(mark[:6], 16))
+    put(stack.settings.kafka, sent)
+    assert "1 sent again" in run(stack.settings.kafka, "replay", "--id", sent.letter_id).output
+    (kept,) = (one for one in DeadLetters(stack.settings.kafka).all() if mark in one.reason)
+    assert kept.replayed_at is not None
+    assert kept.payload == sent.payload
+    second = run(stack.settings.kafka, "replay", "--id", sent.letter_id)
+    assert "0 sent again" in second.output
+    assert "was replayed at" in second.output
+    assert "1 sent again" in run(stack.settings.kafka, "replay", "--id", sent.letter_id, "--again").output
+    listed = run(stack.settings.kafka, "list", "--reason", mark, "--json").output
+    assert json.loads(listed)["replayed_at"] is not None
+    assert mark not in run(stack.settings.kafka, "list", "--reason", mark, "--open", "--json").output
+
+
+def test_a_removed_letter_is_no_longer_listed(stack: Any) -> None:
+    mark = uuid.uuid4().hex
+    gone = letter(b"{", f"malformed {mark}", offset=int(mark[:6], 16))
+    put(stack.settings.kafka, gone)
+    DeadLetters(stack.settings.kafka).remove([gone.letter_id])
+    assert mark not in run(stack.settings.kafka, "list", "--reason", mark).output
+
+
+def test_a_letter_to_a_topic_that_does_not_exist_is_left_out(stack: Any) -> None:
+    mark = uuid.uuid4().hex
+    stray = letter(b"{}", f"stray {mark}", offset=int(mark[:6], 16), origin="no-such-topic")
+    put(stack.settings.kafka, stray)
+    result = run(stack.settings.kafka, "replay", "--id", stray.letter_id)
+    assert "0 sent again" in result.output
+    assert "there is no topic 'no-such-topic'" in result.output

@@ -1,5 +1,6 @@
 """Settings: the environment over the file, the file over a running stack, and a clear word on what is wrong."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -86,9 +87,67 @@ def test_every_option_says_what_it_is_for():
     assert [name for name, description in options() if not description] == []
 
 
+def test_no_video_leaves_before_the_feed_lets_go_of_it():
+    write("[feed]\nmax_age_h = 400")
+    with pytest.raises(BadSettings, match=r"flows.video_kept_h is 192 and feed.max_age_h 400"):
+        load()
+    write("[feed]\nmax_age_h = 400\n[flows]\nvideo_kept_h = 400")
+    assert load().flows.video_kept_h == 400
+
+
 def test_the_reference_file_is_what_the_code_says():
     assert (CHECKOUT / "headwater.toml").read_text() == render(), "run `make reference`"
 
 
 def test_the_reference_file_parses_to_the_defaults():
     assert load(CHECKOUT / "headwater.toml") == Settings.model_construct()
+
+
+SECRET = "hunter2-and-more"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[api]\nkeys = '{SECRET}'",
+        f"[api]\nkeys = [{{ key = '{SECRET}', scopes = ['everything'] }}]",
+        f"[api]\nkeys = [{{ key = '{SECRET}' }}]",
+        f"[api]\nkeys = [{{ key = ['{SECRET}'], scopes = ['feed'] }}]",
+        f"[api]\nkeys = [{{ key = 'sha256:{SECRET}', scopes = ['feed'] }}]",
+        f"[api]\nkeys = [{{ key = '{SECRET}', scopes = ['feed'] }}]\nport = -1",
+        f"[api]\nhost = '0.0.0.0'\nsession_secret = '{SECRET}'",
+        f"[api]\nsession_secret = ['{SECRET}']",
+        f"[kafka]\nclient = '{SECRET}'",
+        f"[kafka.client]\n'sasl.password' = ['{SECRET}']",
+        f"[features]\nconnection_string = ['redis:6379,password={SECRET}']",
+        f"api = ['{SECRET}']",
+    ],
+)
+def test_an_error_never_shows_a_secret(text: str):
+    write(text)
+    with pytest.raises(BadSettings) as refused:
+        load()
+    shown = "".join(traceback.format_exception(refused.value))
+    assert SECRET not in shown
+    assert "headwater.toml" in str(refused.value)
+
+
+def test_an_environment_variable_that_is_no_json_is_refused_without_its_value(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HEADWATER_API__KEYS", f"[{SECRET}")
+    with pytest.raises(BadSettings, match="given as JSON") as refused:
+        load()
+    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+def test_settings_that_are_printed_show_no_key():
+    write(f"[api]\nsession_secret = '{SECRET}'\nkeys = [{{ key = '{SECRET}', scopes = ['feed'], name = 'page' }}]")
+    settings = load()
+    assert settings.api.keys[0].name == "page"
+    assert SECRET not in repr(settings) + str(settings)
+
+
+def test_the_reference_shows_what_a_key_is_made_of():
+    line = next(line for line in render().splitlines() if line.startswith("# who may come in"))
+    example = line[line.index("{ key") :]
+    for word in ("key", "scopes", "name", "sha256:"):
+        assert word in example

@@ -1,32 +1,25 @@
-"""Only the files that the API stored are deleted with their video."""
+"""Only the files that the API stored for a video are deleted with it, and all of them."""
 
 from pathlib import Path
 
 from headwater.stored_media import forget_media
-from streams.events import Upload
 
 
-def upload(media_uri: str | None) -> Upload:
-    return Upload(event_id="e", video_id="v", author_id="a", title="t", uploaded_at=0, media_uri=media_uri)
+def test_the_files_of_every_upload_of_a_video_are_deleted_and_counted_once(tmp_path: Path):
+    for content in ("0123456789abcdef", "fedcba9876543210"):
+        (tmp_path / f"v-{content}.mp4").touch()
+    assert forget_media(tmp_path, "v") == 2
+    assert list(tmp_path.iterdir()) == []
+    assert forget_media(tmp_path, "v") == 0
 
 
-def test_a_stored_file_is_deleted_and_counted_once(tmp_path: Path):
-    clip = tmp_path / "a clip.mp4"
-    clip.touch()
-    assert forget_media(tmp_path, upload(clip.as_uri())) == 1
-    assert not clip.exists()
-    assert forget_media(tmp_path, upload(clip.as_uri())) == 0
+def test_other_files_stay(tmp_path: Path):
+    names = {"v-2-0123456789abcdef.mp4", "w-0123456789abcdef.mp4", "v.mp4", "clip.mp4"}
+    for name in names:
+        (tmp_path / name).touch()
+    assert forget_media(tmp_path, "v") == 0
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
-def test_a_file_elsewhere_stays(tmp_path: Path):
-    clip = tmp_path / "clip.mp4"
-    clip.touch()
-    stored = tmp_path / "media"
-    assert forget_media(stored, upload(clip.as_uri())) == 0
-    assert forget_media(stored, upload(f"{stored.as_uri()}/../clip.mp4")) == 0
-    assert clip.exists()
-
-
-def test_an_upload_without_a_file_of_ours_is_nothing_to_delete(tmp_path: Path):
-    assert forget_media(tmp_path, upload(None)) == 0
-    assert forget_media(tmp_path, upload("https://example.com/clip.mp4")) == 0
+def test_a_folder_that_is_not_there_holds_nothing(tmp_path: Path):
+    assert forget_media(tmp_path / "none", "v") == 0

@@ -1,5 +1,7 @@
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from models.perception.fetch import fetch, is_public, pinned_address
 from models.perception.media import local_copy
 from models.settings import MediaSettings
-from streams.ports import BadMedia
+from streams.ports import BadMedia, PerceptionUnavailable
 
 HOST = "clips.example.com"
 CLIP = b"a clip, for all that a fetch knows"
@@ -20,6 +22,7 @@ class Clips(ThreadingHTTPServer):
     target = ""
     failures = 0
     hosts: list[str]
+    ended: threading.Event
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of clients that hang up, which is what limits do."""
@@ -39,6 +42,17 @@ class Answer(BaseHTTPRequestHandler):
             self.server.failures -= 1
             self.send_error(503)
             return
+        if self.path == "/huge":
+            self.send_response(200)
+            self.send_header("content-length", str(10**10))
+            self.end_headers()
+            return
+        if self.path == "/slow-headers":
+            with suppress(OSError):
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+                while not self.server.ended.wait(0.05):
+                    self.wfile.write(b"a")
+            return
         if self.path == "/gone":
             self.send_error(404)
             return
@@ -55,9 +69,10 @@ class Answer(BaseHTTPRequestHandler):
 @pytest.fixture
 def clips() -> Iterator[Clips]:
     server = Clips(("127.0.0.1", 0), Answer)
-    server.hosts = []
+    server.hosts, server.ended = [], threading.Event()
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server
+    server.ended.set()
     server.shutdown()
     server.server_close()
 
@@ -94,7 +109,13 @@ def test_a_redirect_to_another_path_is_followed(clips: Clips, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "target", ["http://127.0.0.1:{port}/clip", "http://169.254.169.254/latest", "http://[::1]:{port}/clip"]
+    "target",
+    [
+        "http://127.0.0.1:{port}/clip",
+        "http://169.254.169.254/latest",
+        "http://[::1]:{port}/clip",
+        "http://[::ffff:127.0.0.1]:{port}/clip",
+    ],
 )
 def test_a_redirect_to_a_private_host_is_refused(clips: Clips, tmp_path: Path, target: str) -> None:
     clips.target = target.format(port=clips.server_port)
@@ -132,6 +153,46 @@ def test_a_slow_answer_ends_at_the_deadline(clips: Clips, tmp_path: Path) -> Non
     settings = SETTINGS.model_copy(update={"max_bytes": 10**12, "fetch_timeout_s": 0.05})
     with pytest.raises(BadMedia, match=r"media.fetch_timeout_s"):
         fetch(uri(clips, "/endless"), settings, tmp_path / "clip", resolve=names)
+
+
+def test_headers_that_never_end_are_cut_off_at_the_deadline(clips: Clips, tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"fetch_timeout_s": 0.5})
+    with pytest.raises(BadMedia, match=r"expected to be fetched in 0.5 s \(media.fetch_timeout_s\), got 0 bytes"):
+        fetch(uri(clips, "/slow-headers"), settings, tmp_path / "clip", resolve=names)
+
+
+def test_a_name_that_is_looked_up_too_long_is_given_up_at_the_deadline(tmp_path: Path) -> None:
+    found = threading.Event()
+
+    def slowly(host: str) -> list[str]:
+        found.wait(30.0)
+        return [host]
+
+    began = time.monotonic()
+    with pytest.raises(BadMedia, match=r"media.fetch_timeout_s"):
+        fetch(f"http://{HOST}/clip", SETTINGS.model_copy(update={"fetch_timeout_s": 0.1}), tmp_path / "clip", resolve=slowly)
+    assert time.monotonic() - began < 20.0, "it did not wait for the name"
+    found.set()
+
+
+def test_a_length_past_the_limit_is_refused_before_a_byte_of_it_comes(clips: Clips, tmp_path: Path) -> None:
+    with pytest.raises(BadMedia, match=r"media.max_bytes\), got 10000000000 announced"):
+        fetch(uri(clips, "/huge"), SETTINGS, tmp_path / "clip", resolve=names)
+    assert not (tmp_path / "clip").exists()
+
+
+def test_a_name_that_changes_its_address_between_two_hops_is_checked_at_each(clips: Clips, tmp_path: Path) -> None:
+    answers = [["127.0.0.1"], ["10.0.0.1"]]
+    clips.target = f"http://changing.example.com:{clips.server_port}/clip"
+    settings = SETTINGS.model_copy(update={"private_hosts": (HOST,)})
+    with pytest.raises(BadMedia, match=r"'changing.example.com' at 10.0.0.1"):
+        fetch(uri(clips, "/moved"), settings, tmp_path / "clip", resolve=lambda host: answers.pop(0))
+    assert len(clips.hosts) == 1
+
+
+def test_a_disk_that_takes_nothing_says_nothing_of_the_media(clips: Clips, tmp_path: Path) -> None:
+    with pytest.raises(PerceptionUnavailable, match="can't be kept here now"):
+        fetch(uri(clips, "/clip"), SETTINGS, tmp_path / "no folder" / "clip", resolve=names)
 
 
 def test_a_busy_server_is_asked_again(clips: Clips, tmp_path: Path) -> None:

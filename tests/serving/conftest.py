@@ -186,7 +186,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
         async def checks() -> list[Check]:
             return [Check(name="features", ok=not stored.away, required=False)]
 
-        settings = {"media_dir": str(media_dir), "purge_wait_s": 0.05} | api
+        settings = {"media_dir": str(media_dir), "posters_dir": str(media_dir / "posters"), "purge_wait_s": 0.05} | api
         node = Node(
             ApiSettings.model_validate(settings),
             # The deadline is for a busy production node; on a busy test machine a thread may take longer to start.

@@ -64,7 +64,7 @@ async def test_a_batch_keeps_its_own_ids_and_order(world):
 @pytest.mark.parametrize(
     ("changed", "field", "bound"),
     [
-        ({"action": "wink"}, "action", None),
+        ({"action": "wink"}, "action", "one of comment, complete, follow"),
         ({"user_id": ""}, "user_id", "`str` of length >= 1"),
         ({"video_id": "v" * 129}, "video_id", "`str` of length <= 128"),
         ({"watch_ms": -1}, "watch_ms", "`int` >= 0"),
@@ -227,6 +227,25 @@ async def test_a_bad_question_to_the_feed_is_a_422(world, asked):
     assert answer.json()["error"]["field"] in ("user_id", "limit")
 
 
+async def test_a_page_that_replaces_another_may_show_what_was_never_seen(world):
+    async with client(world) as http:
+        first = [item["video_id"] for item in (await http.get("/v1/feed?user_id=u&limit=10")).json()["items"]]
+        again = (await http.get("/v1/feed", params={"user_id": "u", "limit": 1, "unshown": first[4:]})).json()["items"]
+    served = world.node.feed.last_pages.of("u", now_ms=world.now)
+    assert set(served) == {*first[:4], again[0]["video_id"]}
+
+
+async def test_of_several_videos_those_are_told_that_may_be_shown(world):
+    world.node.forget_video("cooking-1")
+    async with client(world) as http:
+        asked = {"ids": ["cooking-2", "cooking-1", "never", "cooking-0"]}
+        told = (await http.get("/v1/videos", params=asked)).json()["videos"]
+        too_many = await http.get("/v1/videos", params={"ids": [str(number) for number in range(51)]})
+        too_long = await http.get("/v1/videos", params={"ids": "x" * 129})
+    assert [video["video_id"] for video in told] == ["cooking-2", "cooking-0"]
+    assert (too_many.status_code, too_long.status_code) == (422, 422)
+
+
 async def test_a_video_is_unknown_then_known_then_gone(world):
     async with client(world) as http:
         assert (await http.get("/v1/videos/nope")).status_code == 404
@@ -252,7 +271,7 @@ async def test_a_takedown_lists_every_store_and_is_complete_when_all_have_proven
         answer = (await http.delete("/v1/videos/cooking-0", params={"reason": "rights"})).json()
     assert answer["complete"] is True
     purged = {store["store"] for store in answer["stores"] if store["status"] == "purged"}
-    assert purged == {"memory of this API node", *VIDEO_STORES}
+    assert purged == {"memory of this API node", "dead-letters topic", *VIDEO_STORES}
 
 
 async def test_a_store_that_does_not_answer_is_pending(world):
@@ -350,7 +369,7 @@ async def test_metrics_count_by_route_and_stage(world):
 
 async def test_the_documentation_describes_bodies_with_examples_that_are_accepted(world):
     async with client(world) as http:
-        assert (await http.get("/")).headers["location"] == "/docs"
+        assert (await http.get("/docs")).headers["content-type"].startswith("text/html")
         document = (await http.get("/openapi.json")).json()
         for path in ("/v1/interactions", "/v1/instructions", "/v1/uploads"):
             for example in document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["examples"].values():

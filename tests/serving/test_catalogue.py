@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from serving.catalogue import Catalogue
 from streams.events import LiveEnded, Takedown, VideoStats
 from streams.follower import Followed
 from streams.topics import PERCEPTIONS, UPLOADS
@@ -99,12 +98,3 @@ def test_memory_grows_past_its_first_size_and_keeps_what_it_has(build):
     assert len(world.catalogue) == len(world.catalogue.index) == 3000
     row = world.catalogue.row("v7")
     assert world.catalogue.vectors(np.array([row]))[0] @ world.topic_vector("cooking") > 0.8
-
-
-def test_an_embedding_of_another_size_is_left_out(world):
-    world.put(world.perception("v", embedding=b"1234"))
-    assert "v" not in world.catalogue
-
-
-def test_it_follows_the_topics_that_make_it():
-    assert [topic.name for topic in Catalogue.topics] == ["uploads", "perceptions", "video-stats"]

@@ -25,9 +25,9 @@ def slate(request_id: str = "r1", videos: int = 3, *, live: bool = False, served
 
 def test_an_interaction_is_attributed_to_its_place_on_its_page() -> None:
     state = Attribution()
-    state.on_slate(slate(), NOW)
-    state.on_interaction(interaction(1, "like", video="v1", request_id="r1"), NOW + 1000)
-    state.on_interaction(interaction(2, "like", video="v1", request_id="another"), NOW + 1000)
+    state.on_slate(slate(), NOW, SETTINGS)
+    state.on_interaction(interaction(1, "like", video="v1", request_id="r1"), NOW + 1000, SETTINGS)
+    state.on_interaction(interaction(2, "like", video="v1", request_id="another"), NOW + 1000, SETTINGS)
     [feedback] = state.close(NOW + 1000 + SILENCE, SETTINGS)
     assert [item.actions for item in feedback.items] == [(), ("like",), ()]
     assert feedback.items[1].reward == REWARDS["like"]
@@ -36,34 +36,45 @@ def test_an_interaction_is_attributed_to_its_place_on_its_page() -> None:
 
 def test_an_interaction_that_came_before_its_slate_is_not_lost() -> None:
     state = Attribution()
-    state.on_interaction(interaction(1, "complete", video="v2", request_id="r1"), NOW)
-    state.on_slate(slate(), NOW + 5)
+    state.on_interaction(interaction(1, "complete", video="v2", request_id="r1"), NOW, SETTINGS)
+    state.on_slate(slate(), NOW + 5, SETTINGS)
     [feedback] = state.close(NOW + 5 + SILENCE, SETTINGS)
     assert feedback.items[2].actions == ("complete",)
 
 
 def test_a_window_closes_after_silence_and_each_interaction_extends_it() -> None:
     state = Attribution()
-    state.on_slate(slate(), NOW)
-    state.on_interaction(interaction(1, "play", request_id="r1"), NOW + SILENCE - 1)
+    state.on_slate(slate(), NOW, SETTINGS)
+    state.on_interaction(interaction(1, "play", request_id="r1"), NOW + SILENCE - 1, SETTINGS)
     assert state.close(NOW + SILENCE, SETTINGS) == []
     assert state.next_close(SETTINGS) == NOW + 2 * SILENCE - 1
     assert len(state.close(NOW + 2 * SILENCE - 1, SETTINGS)) == 1
     assert state.next_close(SETTINGS) is None
 
 
+def test_what_comes_after_a_window_changes_nothing_however_late_it_closes() -> None:
+    prompt, late = Attribution(), Attribution()
+    for state in (prompt, late):
+        state.on_slate(slate(), NOW, SETTINGS)
+        state.on_interaction(interaction(1, "play", request_id="r1"), NOW + 1000, SETTINGS)
+    [first] = prompt.close(NOW + 1000 + SILENCE, SETTINGS)
+    late.on_interaction(interaction(2, "like", request_id="r1"), NOW + 1000 + SILENCE, SETTINGS)
+    [again] = late.close(NOW + 3 * SILENCE, SETTINGS)
+    assert again == first
+
+
 def test_a_window_never_outlasts_ten_minutes() -> None:
     state = Attribution()
-    state.on_slate(slate(), NOW)
+    state.on_slate(slate(), NOW, SETTINGS)
     end = NOW + int(SETTINGS.feedback_max_s * 1000)
     for number, at in enumerate(range(NOW, end, 30_000)):
-        state.on_interaction(interaction(number, "progress", request_id="r1"), at)
+        state.on_interaction(interaction(number, "progress", request_id="r1"), at, SETTINGS)
     assert len(state.close(end, SETTINGS)) == 1
 
 
 def test_a_live_room_closes_its_page_sooner() -> None:
     state = Attribution()
-    state.on_slate(slate(live=True), NOW)
+    state.on_slate(slate(live=True), NOW, SETTINGS)
     assert len(state.close(NOW + int(SETTINGS.feedback_live_silence_s * 1000), SETTINGS)) == 1
 
 
@@ -74,10 +85,10 @@ def test_every_slate_has_exactly_one_feedback(steps) -> None:
         now += wait * 1000
         if kind == "slate":
             opened.add(f"r{number}")
-            state.on_slate(slate(f"r{number}", served_at=now), now)
-            state.on_slate(slate(f"r{number}", served_at=now), now)
+            state.on_slate(slate(f"r{number}", served_at=now), now, SETTINGS)
+            state.on_slate(slate(f"r{number}", served_at=now), now, SETTINGS)
         else:
-            state.on_interaction(interaction(number, kind, request_id=f"r{request}"), now)
+            state.on_interaction(interaction(number, kind, request_id=f"r{request}"), now, SETTINGS)
         closed += state.close(now, SETTINGS)
     closed += state.close(now + 24 * 3_600_000, SETTINGS)
     assert sorted(feedback.request_id for feedback in closed) == sorted(opened)

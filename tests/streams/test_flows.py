@@ -10,14 +10,15 @@ from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
 
 from streams.codec import encode, pack_vector
-from streams.events import Erasure, Instruction, Perception, PlanItem, Slate, SlateItem, Steer
-from streams.features import UserActivity, VideoEngagement
+from streams.events import Erasure, Instruction, Perception, Plan, PlanItem, Slate, SlateItem, Steer, Takedown
+from streams.features import UserActivity, VideoContent, VideoEngagement
 from streams.flows import feedback, perceive, profile, rerank
-from streams.flows.feature_io import Forget
+from streams.flows.feature_io import Forget, Readable
 from streams.flows.kafka_io import Received, Send, decoder
 from streams.ports import PerceptionUnavailable
 from streams.settings import FlowSettings
-from streams.topics import DEAD_LETTERS, INTERACTIONS, PERCEPTIONS, PLANS, VIDEO_STATS
+from streams.state.engagement import Engaged
+from streams.topics import DEAD_LETTERS, INTERACTIONS, PERCEPTIONS, PLANS, PURGES, VIDEO_STATS
 from tests.streams.world import NOW, FeaturesInMemory, VideosInMemory, interaction, received, unit, upload
 
 SETTINGS = FlowSettings()
@@ -40,7 +41,7 @@ def run(graph: Callable[[Any], Any], events: list[Any], *, trace: str | None = N
 
 def message(payload: bytes | None, *, at: int = NOW, headers: list[tuple[str, bytes]] | None = None) -> Any:
     return KafkaSourceMessage(
-        key=b"k", value=payload, topic="interactions", headers=headers or [], latency=None, offset=7, partition=2,
+        key=b"ann", value=payload, topic="interactions", headers=headers or [], latency=None, offset=7, partition=2,
         timestamp=(1, at),
     )  # fmt: skip
 
@@ -59,6 +60,18 @@ def test_bad_input_becomes_a_dead_letter_and_stops_nothing() -> None:
     assert bad.event.payload == b"\xff\xfe"
 
 
+def test_an_event_under_a_foreign_key_is_a_dead_letter_as_it_could_overtake_others_of_its_viewer() -> None:
+    [(_, letter)] = decoder(INTERACTIONS, "profile")([message(encode(interaction(1, user="bob")))])
+    assert isinstance(letter, Send)
+    assert "expected the key to be the event's user_id, 'bob', got 'ann'" in letter.event.reason
+
+
+def test_a_foreign_trace_context_is_left_behind() -> None:
+    [(_, item)] = decoder(INTERACTIONS, "profile")([message(encode(interaction()), headers=[("traceparent", b"\xff\xfe")])])
+    assert isinstance(item, Received)
+    assert item.trace is None
+
+
 def test_the_trace_context_comes_along() -> None:
     trace = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     [(_, item)] = decoder(INTERACTIONS, "profile")([message(encode(interaction()), headers=[("traceparent", trace.encode())])])
@@ -71,9 +84,34 @@ def test_the_trace_context_comes_along() -> None:
 
 def profiled(events: list[Any], features: FeaturesInMemory | None = None) -> tuple[list[Any], list[Any]]:
     rows, stats = run(
-        lambda stream: profile.graph(stream, videos=VideosInMemory(), features=features or FeaturesInMemory()), events
+        lambda stream: profile.graph(
+            op.filter("interactions", stream, lambda keyed: not isinstance(keyed[1].event, Takedown)),
+            op.filter("uploads", stream, lambda keyed: isinstance(keyed[1].event, Takedown)),
+            videos=VideosInMemory(),
+            features=features or FeaturesInMemory(),
+            clock=lambda: NOW,
+        ),
+        events,
     )
     return rows, stats
+
+
+def test_a_video_that_nobody_touches_for_days_leaves_statistics_and_features() -> None:
+    now, features, videos = [NOW], FeaturesInMemory(), VideosInMemory()
+    logic = profile.VideoLogic(None, videos, features, lambda: now[0])
+    row, _ = logic.on_batch([Engaged("v1", "like", NOW, None, NOW)])[0]
+    assert isinstance(row, VideoEngagement)
+    features.write([row])
+    del videos.known["v1"]
+    assert logic.on_notify() == ([], False)
+    now[0] = int(logic.notify_at().timestamp() * 1000)
+    [tombstone, forget], done = logic.on_notify()
+    assert done
+    assert isinstance(tombstone, Send)
+    assert (tombstone.topic, tombstone.key, tombstone.event) == (VIDEO_STATS, "v1", None)
+    assert isinstance(forget, Forget)
+    assert forget.purge() == {}
+    assert features.rows == []
 
 
 def test_interactions_become_features_of_viewers_and_statistics_of_videos() -> None:
@@ -81,17 +119,18 @@ def test_interactions_become_features_of_viewers_and_statistics_of_videos() -> N
     rows, stats = profiled(events)
     newest = {row.user_id: row for row in rows if isinstance(row, UserActivity)}
     assert {user: row.likes for user, row in newest.items()} == {"user0": 5, "user1": 5}
+    # What a viewer says again and again counts once for the video.
     engagement = [row for row in rows if isinstance(row, VideoEngagement)][-1]
-    assert (engagement.video_id, engagement.likes) == ("v1", 10)
+    assert (engagement.video_id, engagement.likes) == ("v1", 2)
     assert stats[-1][1].topic is VIDEO_STATS
-    assert stats[-1][1].event.likes == 10
+    assert stats[-1][1].event.likes == 2
 
 
 def test_events_delivered_twice_change_nothing() -> None:
     events = [interaction(n, "like", video="v1") for n in range(5)]
     rows, stats = profiled(events + events)
     assert [row.likes for row in rows if isinstance(row, UserActivity)][-1] == 5
-    assert stats[-1][1].event.likes == 5
+    assert stats[-1][1].event.likes == 1
 
 
 def test_an_erased_viewer_leaves_no_row_behind_and_begins_anew() -> None:
@@ -101,6 +140,21 @@ def test_an_erased_viewer_leaves_no_row_behind_and_begins_anew() -> None:
     assert rows[place].cause == "x"
     after = [row for row in rows[place:] if isinstance(row, UserActivity)]
     assert [(row.likes, row.skips) for row in after] == [(0, 1)]
+
+
+def test_a_takedown_takes_the_statistics_along_and_late_events_bring_none_back() -> None:
+    features = FeaturesInMemory()
+    logic = profile.VideoLogic(None, VideosInMemory(), features, lambda: NOW)
+    like = Engaged("v1", "like", NOW, None, NOW)
+    row, _ = logic.on_batch([like])[0]
+    features.write([row])
+    [tombstone, forget], _ = logic.on_batch([like, Takedown(event_id="t", video_id="v1", at=NOW)])
+    assert isinstance(tombstone, Send)
+    assert (tombstone.topic, tombstone.key, tombstone.event) == (VIDEO_STATS, "v1", None)
+    assert isinstance(forget, Forget)
+    assert forget.purge() == {"redis: VideoEngagement": 1, "video-stats topic": 1, "flow state: profile": 1}
+    logic = profile.VideoLogic(logic.snapshot(), VideosInMemory(), features, lambda: NOW)
+    assert logic.on_batch([like]) == ([], False)
 
 
 # ── perceive ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -140,7 +194,8 @@ def test_titles_are_published_at_once_with_the_trace_of_their_upload() -> None:
         trace=trace,
     )
     assert [(send.topic, send.event.stage, send.trace) for _, send in sends] == [(PERCEPTIONS, "title", trace)] * 40
-    assert {row.video_id for row in rows} == {f"v{n}" for n in range(40)}
+    assert {row.video_id for row in rows if isinstance(row, VideoContent)} == {f"v{n}" for n in range(40)}
+    assert sum(len(row.events) for row in rows if isinstance(row, Readable)) == 40
 
 
 # ── rerank ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,10 +226,8 @@ def slate() -> Slate:
 
 def reranked(events: list[Any], **more: Any) -> tuple[list[Any], list[Any]]:
     ports = {"ranker": RankerInMemory(), "viewers": FeaturesInMemory(), "budget": lambda: True} | more
-    plans, forgets = run(
-        lambda stream: rerank.graph(stream, SETTINGS, videos=VideosInMemory(), clock=lambda: NOW, **ports), events
-    )
-    return plans, forgets
+    [sent] = run(lambda stream: [rerank.graph(stream, SETTINGS, videos=VideosInMemory(), clock=lambda: NOW, **ports)], events)
+    return [item for item in sent if isinstance(item[1].event, Plan)], [send for _, send in sent if send.topic is not PLANS]
 
 
 def test_an_instruction_becomes_a_plan_that_expires() -> None:
@@ -215,10 +268,39 @@ def test_a_skip_streak_is_answered_once_within_the_rate_limit() -> None:
     assert [send.event.trigger for _, send in plans] == ["skip streak"]
 
 
-def test_rerank_forgets_an_erased_viewer() -> None:
-    _, forgets = reranked([slate(), Erasure(event_id="x", user_id="ann", occurred_at=NOW)])
-    [forget] = forgets
-    assert forget.purge() == {"flow state: rerank": 1}
+def test_rerank_forgets_an_erased_viewer_and_the_plan_goes_after_it_was_made() -> None:
+    instruction = Instruction(event_id="i", user_id="ann", text="more cooking", occurred_at=NOW)
+    erasure = Erasure(event_id="x", user_id="ann", occurred_at=NOW)
+    ports = {"ranker": RankerInMemory(), "viewers": FeaturesInMemory(), "budget": lambda: True}
+    [sent] = run(
+        lambda stream: [rerank.graph(stream, SETTINGS, videos=VideosInMemory(), clock=lambda: NOW, **ports)],
+        # A batch is three, so the plan is made before the erasure comes; the page after it was served before it.
+        [slate(), instruction, interaction(1, "like"), erasure, slate(), interaction(2, "skip")],
+    )
+    sends = [send for _, send in sent]
+    assert [(send.topic, send.event is None) for send in sends] == [
+        (PLANS, False), (PLANS, True), (PURGES, False), (PURGES, False),
+    ]  # fmt: skip
+    assert {send.event.store: send.event.count for send in sends[2:]} == {"flow state: rerank": 1, "plans topic": 1}
+
+
+def test_a_page_from_before_an_erasure_that_is_read_after_it_opens_nothing_again() -> None:
+    now = [NOW]
+    logic = rerank.RerankLogic(None, VideosInMemory(), RankerInMemory(), SETTINGS, lambda: True, lambda: now[0])
+    _, done = logic.on_batch([received(Erasure(event_id="x", user_id="ann", occurred_at=NOW))])
+    assert not done
+    logic = rerank.RerankLogic(logic.snapshot(), VideosInMemory(), RankerInMemory(), SETTINGS, lambda: True, lambda: now[0])
+    logic.on_batch([received(slate())])
+    assert logic.state.user_id == ""
+    at = logic.notify_at()
+    assert at is not None
+    now[0] = int(at.timestamp() * 1000)
+    assert logic.on_notify() == ([], True)
+
+
+def test_an_erasure_of_a_stranger_proves_that_there_was_nothing() -> None:
+    _, proofs = reranked([Erasure(event_id="x", user_id="ann", occurred_at=NOW)])
+    assert {send.event.store: send.event.count for send in proofs} == {"flow state: rerank": 0, "plans topic": 0}
 
 
 def test_an_instruction_waits_for_the_encoder_and_is_not_forgotten() -> None:
@@ -255,6 +337,20 @@ def test_a_page_and_what_was_done_with_it_become_feedback() -> None:
     [made], done = logic.on_notify()
     assert done
     assert made.items[0].actions == ("like",)
+
+
+def test_feedback_opens_no_page_from_before_an_erasure_and_forgets_even_that_in_time() -> None:
+    now = [NOW]
+    logic = feedback.FeedbackLogic(None, SETTINGS, lambda: now[0])
+    erasure = Erasure(event_id="x", user_id="ann", occurred_at=NOW)
+    out, done = logic.on_batch([received(erasure), received(slate()), received(interaction(1, "like", request_id="r2"))])
+    assert ([type(item) for item in out], done) == ([Forget], False)
+    assert logic.state.slates == {}
+    logic = feedback.FeedbackLogic(logic.snapshot(), SETTINGS, lambda: now[0])
+    at = logic.notify_at()
+    assert at is not None
+    now[0] = int(at.timestamp() * 1000)
+    assert logic.on_notify() == ([], True)
 
 
 def test_feedback_forgets_the_open_pages_of_an_erased_viewer() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pyarrow.dataset as ds
 
 from streams.events import Feedback, Outcome
-from streams.flows.feedback_log import FeedbackLog
+from streams.flows.feature_io import Forget
+from streams.flows.feedback_log import SEALED_MS, FeedbackLog, File, LogLogic
 from tests.streams.world import NOW
 
 
@@ -44,3 +45,64 @@ def test_an_erased_viewer_is_gone_from_every_file_and_others_stay(tmp_path: Path
 def test_an_empty_log_can_be_read(tmp_path: Path) -> None:
     FeedbackLog(tmp_path / "new").ensure_readable()
     assert rows(tmp_path / "new") == []
+
+
+def test_a_file_is_written_only_once_a_snapshot_holds_it_under_its_name(tmp_path: Path) -> None:
+    log, now = FeedbackLog(tmp_path), [NOW]
+    logic = LogLogic(None, log, 1_000, lambda: now[0])
+    assert logic.on_batch([feedback("r1", "ann")])[0] == []
+    now[0] += 1_000
+    assert logic.on_notify()[0] == []
+    now[0] += SEALED_MS
+    assert logic.on_notify()[0] == []
+    snapshot = logic.snapshot()
+    [file] = logic.on_notify()[0]
+    # A crash after the file was written, and before a snapshot without it: the same pages come under the same name.
+    [again] = LogLogic(snapshot, log, 1_000, lambda: now[0]).on_notify()[0]
+    for each in (file, again):
+        assert isinstance(each, File)
+        log.add(each.pages, name=each.name)
+    assert [row["request_id"] for row in rows(tmp_path)] == ["r1", "r1"]
+    assert [row["position"] for row in rows(tmp_path)] == [0, 1]
+
+
+def test_pages_of_an_erased_viewer_that_wait_for_a_file_are_never_written(tmp_path: Path) -> None:
+    log, now = FeedbackLog(tmp_path), [NOW]
+    logic = LogLogic(None, log, 1_000, lambda: now[0])
+    logic.on_batch([feedback("r1", "ann"), feedback("r2", "bob")])
+    [forget] = logic.on_batch([Forget("e", "user", "ann", dict)])[0]
+    assert isinstance(forget, Forget)
+    assert forget.purge() == {"feedback log": 2}
+    now[0] += 1_000
+    logic.on_notify()
+    logic.snapshot()
+    now[0] += SEALED_MS
+    [file] = logic.on_notify()[0]
+    assert isinstance(file, File)
+    assert [made.user_id for made in file.pages] == ["bob"]
+
+
+def test_the_files_of_a_past_day_become_one_with_the_same_rows(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    for number in range(5):
+        log.add([feedback(f"r{number}", "ann" if number % 2 else "bob")])
+    [day] = tmp_path.glob("day=*")
+    before = sorted(rows(tmp_path), key=repr)
+    assert log.merge(before=day.name.removeprefix("day=")) == 0
+    assert log.merge(before="9999-01-01") == 4
+    assert len(list(day.iterdir())) == 1
+    assert sorted(rows(tmp_path), key=repr) == before
+    assert log.merge(before="9999-01-01") == 0
+    assert log.erase("user_id", "ann") == 4
+
+
+def test_what_a_crash_left_of_a_merge_goes_with_the_next(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "ann")], name="one")
+    log.add([feedback("r2", "ann")], name="two")
+    [day] = tmp_path.glob("day=*")
+    left = (day / "part-two.parquet").read_bytes()
+    log.merge(before="9999-01-01")
+    (day / "part-two.parquet").write_bytes(left)
+    log.merge(before="9999-01-01")
+    assert [row["request_id"] for row in rows(tmp_path)] == ["r1", "r1", "r2", "r2"]

@@ -56,8 +56,8 @@ class Video:
         self.logic = self.make(None)
 
     def make(self, snapshot: bytes | None) -> PerceiveLogic:
-        def forget_media(event: Upload) -> int:
-            self.forgotten.append(event.video_id)
+        def forget_media(video_id: str) -> int:
+            self.forgotten.append(video_id)
             return 1
 
         return PerceiveLogic(
@@ -152,6 +152,27 @@ def test_bad_media_leaves_the_feed_and_becomes_a_dead_letter_that_can_be_replaye
     assert stages(video.give(clip())) == ["title"]
 
 
+def test_the_id_of_another_authors_video_is_refused_and_the_video_stays() -> None:
+    video = Video(Perceiver())
+    video.give(clip())
+    [letter] = video.give(clip(event_id="theirs", author_id="eve", title="Mine now"))
+    assert isinstance(letter.event, DeadLetter)
+    assert letter.event.reason == "video v1 is another author's: use another video_id"
+    assert stages(video.until_something()) == ["frames"]
+    assert video.logic.state.upload is not None
+    assert video.logic.state.upload.author_id == "bob"
+
+
+def test_a_clock_set_back_between_two_runs_delays_a_video_by_a_minute_at_most() -> None:
+    video = Video(Perceiver())
+    video.give(clip())
+    video.now -= 3_600_000
+    video.crash()
+    due_at = video.logic.state.due_at
+    assert due_at is not None
+    assert due_at <= video.now + 60_000
+
+
 def test_a_host_that_does_not_answer_is_asked_again_for_minutes_and_then_given_up() -> None:
     video = Video(Perceiver())
     video.give(clip())
@@ -190,13 +211,20 @@ def test_a_takedown_wins_over_frames_that_are_still_being_perceived() -> None:
     video.perceiver.hold.clear()
     video.wake()
     out = video.give(Takedown(event_id="t", video_id="v1", at=NOW))
-    assert [item.event for item in out if isinstance(item, Send)] == [None, None]
+    assert [item.event for item in out if isinstance(item, Send)] == [None]
     [forget] = [item for item in out if isinstance(item, Forget)]
-    assert forget.purge()["media files"] == 1
+    assert forget.purge().items() >= {"media files": 1, "perceptions topic": 1, "flow state: perceive": 1}.items()
+    assert video.logic.state.upload is None
     assert video.forgotten == ["v1"]
     video.perceiver.hold.set()
     assert [item for _ in range(3) for item in video.wake()] == []
     assert video.give(clip(event_id="late")) == []
+
+
+def test_a_takedown_of_a_video_that_never_came_proves_that_there_was_nothing() -> None:
+    video = Video(Perceiver())
+    [_, forget] = video.give(Takedown(event_id="t", video_id="v1", at=NOW))
+    assert forget.purge().items() >= {"perceptions topic": 0, "flow state: perceive": 0}.items()
 
 
 def test_a_live_room_is_perceived_again_until_it_ends() -> None:
@@ -207,8 +235,17 @@ def test_a_live_room_is_perceived_again_until_it_ends() -> None:
     assert stages(video.until_something()) == ["frames"]
     assert video.now - before >= SETTINGS.perceive_live_every_s * 1000
     out = video.give(LiveEnded(event_id="x", video_id="v1", at=video.now))
-    assert [item.event for item in out if isinstance(item, Send)] == [None, None]
+    assert [item.event for item in out if isinstance(item, Send)] == [None]
     assert video.logic.state.due_at is None
+
+
+def test_a_video_too_old_for_any_feed_leaves_the_topics_and_the_features() -> None:
+    video = Video(Perceiver())
+    video.give(upload(1))
+    sends = [item for item in video.until_something() if isinstance(item, Send)]
+    assert video.now - NOW >= SETTINGS.video_kept_h * 3_600_000
+    assert [(send.topic, send.key, send.event) for send in sends] == [(PERCEPTIONS, "v1", None)]
+    assert video.logic.on_notify()[1]
 
 
 def test_a_backlog_waits_for_a_free_worker() -> None:

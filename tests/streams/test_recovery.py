@@ -26,11 +26,12 @@ from feature_repo.settings import FeatureStoreSettings
 from feature_repo.writer import FeatureWriter
 from streams.flows import profile
 from streams.flows.run import run
+from streams.heartbeat import Pulse
 from streams.kafka import EventProducer, KafkaSettings
 from streams.videos import VideoTable
 kafka = KafkaSettings.model_validate_json(sys.argv[1])
 writer = FeatureWriter(FeatureStoreSettings.model_validate_json(sys.argv[2]))
-flow = profile.build(kafka, videos=VideoTable(), features=writer, producer=EventProducer(kafka, patient=True))
+flow = profile.build(kafka, videos=VideoTable(), features=writer, producer=EventProducer(kafka, patient=True), pulse=Pulse("p"))
 run(flow, workers=1, snapshot_ms=200, recovery_dir=Path(sys.argv[3]))
 """
 

@@ -10,6 +10,7 @@ from streams.events import ACTIONS
 from streams.state import history as history_module
 from streams.state import recent_ids
 from streams.state.decay import Decay
+from streams.state.digests import DIGEST_BYTES
 from streams.state.engagement import HALF_LIFE_MS, Engaged, VideoEngagementState
 from streams.state.history import History
 from streams.state.interests import SHORT_HALF_LIFE_MS, Interests
@@ -20,6 +21,7 @@ from streams.state.viewer import Viewer
 from tests.streams.world import NOW, VideosInMemory, interaction, unit
 
 HOUR = 3_600_000
+LATEST = NOW + 48 * HOUR
 events = st.lists(
     st.tuples(st.integers(0, 30), st.sampled_from(ACTIONS), st.integers(0, 9), st.integers(0, 48 * HOUR)), max_size=40
 ).map(lambda rows: [interaction(n, action, video=f"v{video}", at=NOW + at) for n, action, video, at in rows])
@@ -69,23 +71,23 @@ def test_memory_of_ids_is_bounded() -> None:
     ids = RecentIds()
     for number in range(3 * recent_ids.KEPT):
         ids.is_new(f"e{number}")
-    assert len(ids.seen) == recent_ids.KEPT
+    assert len(ids.seen) == recent_ids.KEPT * DIGEST_BYTES
 
 
 def test_the_largest_request_sent_again_counts_once() -> None:
     largest = ApiSettings.model_fields["max_batch"].default
     viewer, videos = Viewer(), VideosInMemory()
     batch = [interaction(n, "play") for n in range(largest)]
-    assert len(viewer.apply(batch, videos)) == largest
-    assert viewer.apply(batch, videos) == []
+    assert viewer.apply(batch, videos, NOW)[0] == largest
+    assert viewer.apply(batch, videos, NOW) == (0, [])
 
 
 @given(events)
 def test_a_viewer_is_the_same_whether_events_come_once_or_twice(interactions) -> None:
     videos, once, twice = VideosInMemory(), Viewer(), Viewer()
-    once.apply(interactions, videos)
+    once.apply(interactions, videos, LATEST)
     for event in interactions:
-        twice.apply([event, event], videos)
+        twice.apply([event, event], videos, LATEST)
     assert once.counts == twice.counts
     assert dump(once) == dump(twice)
 
@@ -93,27 +95,27 @@ def test_a_viewer_is_the_same_whether_events_come_once_or_twice(interactions) ->
 @given(events)
 def test_a_viewer_survives_a_snapshot_anywhere(interactions) -> None:
     videos, whole, resumed = VideosInMemory(), Viewer(), Viewer()
-    whole.apply(interactions, videos)
+    whole.apply(interactions, videos, LATEST)
     for event in interactions:
         resumed = load(Viewer, dump(resumed))
-        resumed.apply([event], videos)
+        resumed.apply([event], videos, LATEST)
     assert dump(whole) == dump(resumed)
 
 
 def test_a_duplicate_like_counts_once() -> None:
     viewer = Viewer()
-    counted = viewer.apply([interaction(1, "like"), interaction(1, "like")], VideosInMemory())
-    assert len(counted) == 1
+    new, counted = viewer.apply([interaction(1, "like"), interaction(1, "like")], VideosInMemory(), NOW)
+    assert (new, len(counted)) == (1, 1)
     assert viewer.rows("ann")[0].likes == 1
 
 
 def test_an_interest_waits_for_its_video_to_be_perceived() -> None:
     videos = VideosInMemory(count=0)
     viewer = Viewer()
-    viewer.apply([interaction(1, "like", video="v3")], videos)
+    viewer.apply([interaction(1, "like", video="v3")], videos, NOW)
     assert viewer.rows("ann")[1].long_weight == 0.0
     videos.known["v3"] = VideosInMemory.video(3)
-    viewer.apply([interaction(2, "impression", video="v4")], videos)
+    viewer.apply([interaction(2, "impression", video="v4")], videos, NOW)
     assert float(viewer.rows("ann")[1].long @ unit(3)) == pytest.approx(1.0, abs=1e-4)
 
 
@@ -182,8 +184,8 @@ def test_what_is_disliked_pushes_away() -> None:
 
 def test_engagement_decays_but_the_impression_count_does_not() -> None:
     state = VideoEngagementState()
-    state.apply(Engaged("v0", "impression", NOW, None))
-    state.apply(Engaged("v0", "like", NOW + HALF_LIFE_MS, None))
+    state.apply(Engaged("v0", "impression", NOW, None, NOW))
+    state.apply(Engaged("v0", "like", NOW + HALF_LIFE_MS, None, NOW))
     stats = state.stats("v0")
     assert stats.impressions == pytest.approx(0.5)
     assert stats.likes == pytest.approx(1.0)
@@ -193,12 +195,29 @@ def test_engagement_decays_but_the_impression_count_does_not() -> None:
 def test_a_taken_back_like_leaves_none() -> None:
     state = VideoEngagementState()
     for action in ("like", "unlike", "unlike"):
-        state.apply(Engaged("v0", action, NOW, None))
+        state.apply(Engaged("v0", action, NOW, None, NOW))
     assert state.stats("v0").likes == 0.0
 
 
 def test_watch_share_is_the_mean_of_what_was_watched() -> None:
     state = VideoEngagementState()
     for share in (1.0, 0.5, None):
-        state.apply(Engaged("v0", "play", NOW, share))
+        state.apply(Engaged("v0", "play", NOW, share, NOW))
     assert state.stats("v0").watch_share == pytest.approx(0.75)
+
+
+def test_events_of_a_clock_that_ran_ahead_do_not_outweigh_what_comes_after_it_was_set_back() -> None:
+    years = 10 * 365 * 86_400_000
+    viewer, video, videos = Viewer(), VideoEngagementState(), VideosInMemory()
+    for number, at in ((1, NOW + years), (2, NOW)):
+        _, engaged = viewer.apply([interaction(number, "like", video=f"v{number}", at=at)], videos, at)
+        for each in engaged:
+            video.apply(each)
+    activity, interests, history = viewer.rows("ann")
+    assert max(row.as_of for row in (activity, interests, history)) == NOW
+    assert max(history.seen_at) == NOW
+    # Both likes count alike: the first as just before the second.
+    assert interests.short @ unit(1) == pytest.approx(interests.short @ unit(2), abs=0.1)
+    assert interests.short @ unit(2) > 0.5
+    assert video.stats("v").likes == pytest.approx(2.0)
+    assert video.stats("v").as_of == NOW

@@ -71,12 +71,14 @@ class FeaturesInMemory:
     def erase_user(self, user_id: str) -> dict[str, int]:
         return {"rows": self._erase("user_id", user_id)}
 
-    def erase_video(self, video_id: str) -> dict[str, int]:
-        return {"rows": self._erase("video_id", video_id)}
+    def erase_video(self, video_id: str, kind: type[FeatureRow]) -> dict[str, int]:
+        return {f"redis: {kind.__name__}": self._erase("video_id", video_id, kind)}
 
-    def _erase(self, key: str, value: str) -> int:
+    def _erase(self, key: str, value: str, kind: type[FeatureRow] | None = None) -> int:
         before = len(self.rows)
-        self.rows = [row for row in self.rows if getattr(row, key, None) != value]
+        self.rows = [
+            row for row in self.rows if getattr(row, key, None) != value or (kind is not None and type(row) is not kind)
+        ]
         return before - len(self.rows)
 
     def viewer(self, user_id: str) -> ViewerFeatures:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from serving.catalogue import Catalogue
+from serving.columns import among
 from serving.feed.page import Page
 from serving.viewers import LastPages
 
@@ -14,6 +15,7 @@ class RememberServed:
     name: str = "remember-served"
 
     def follow(self, page: Page) -> None:
-        self.catalogue.columns.served[page.rows] += 1
         query = page.query
+        # Once for each viewer: one who asks for pages all day must not use up what new videos have of exploration.
+        self.catalogue.columns.served[page.rows[~among(page.rows, query.seen)]] += 1
         self.last_pages.add(query.user_id, [item.card.video.video_id for item in page.items], now_ms=query.now_ms)
