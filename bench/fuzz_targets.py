@@ -39,7 +39,20 @@ from streams.flows.kafka_io import Keyed, Received, Send, decoder
 from streams.follower import Followed, followed, hand_over
 from streams.ports import BadMedia
 from streams.settings import FlowSettings
-from streams.topics import FEEDBACK, INTERACTIONS, PERCEPTIONS, PLANS, PURGES, SLATES, TOPICS, UPLOADS, Topic
+from streams.topics import (
+    DEAD_LETTERS,
+    FEEDBACK,
+    HEARTBEATS,
+    INTERACTIONS,
+    PERCEPTIONS,
+    PLANS,
+    PURGES,
+    SLATES,
+    SPANS,
+    TOPICS,
+    UPLOADS,
+    Topic,
+)  # fmt: skip
 from streams.videos import VideoTable
 
 # What a broker's partition hands over at a time.
@@ -280,8 +293,10 @@ def into_memory(topic: Topic, messages: Iterable[Message], *, seed: int) -> Coun
     node.feed.catalogue.put(known, now_ms=now_ms())
     followed_by: list[tuple[Sequence[Topic], Callable[[list[Followed]], None]]] = [
         (Catalogue.topics, node.follow_videos),
-        ([PLANS], node.feed.plans.follow),
+        ([PLANS], node.follow_plans),
         ([PURGES], node.purges.follow),
+        ([SPANS], node.follow_spans),
+        ([HEARTBEATS, DEAD_LETTERS, PURGES], node.ops.follow),
         ([PERCEPTIONS], VideoTable().take_in),
     ]
     handlers = [handle for topics, handle in followed_by if topic in topics]

@@ -87,7 +87,7 @@ class FeatureLog:
                 for name in self._written:
                     self._logs[name].merge(before=before)
                 self._merged_before = before
-            except OSError as error:
+            except (OSError, pa.ArrowException) as error:
                 log.error("the feature log's files can't be merged: %s", error)
 
     def _try_flush(self) -> bool:

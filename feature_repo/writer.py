@@ -95,7 +95,9 @@ class FeatureWriter:
                 now = time.monotonic()
                 if now - said >= _SAY_EVERY_S:
                     said = now
-                    log.warning("features can't be written for %.0f s, the flow waits with its input: %s", now - since, error)
+                    log.warning(
+                        "features can't be written for %.0f s, the flow waits with its input: %s", now - since, _reason(error)
+                    )
                 if self._stopping.wait(wait_s):
                     raise FeaturesAway(
                         "Redis is away at a stop: what waits is read from Kafka again at the next start"
@@ -134,3 +136,8 @@ class FeatureWriter:
     def close(self) -> None:
         """Write what the log still has in memory."""
         self._log.close()
+
+
+def _reason(error: Exception) -> str:
+    """Return why, without the command, which names a viewer: a log is not purged when the viewer is."""
+    return str(error).rpartition(" of pipeline caused error: ")[2] or type(error).__name__

@@ -24,7 +24,7 @@ from serving.routes import (
     users,
     videos,
 )
-from serving.security import SecurityHeaders
+from serving.security import SameSite, SecurityHeaders
 
 _DESCRIPTION = """A streaming real-time recommender: a video uploaded now can be shown now,
 a tap made now changes the next page.
@@ -61,6 +61,7 @@ def create_app(node: Node, *, lifespan: Lifespan = _nothing) -> FastAPI:
     errors.install(app)
     openapi.install(app)
     app.add_middleware(BodyLimit, json_bytes=node.api.max_body_bytes, media_bytes=node.media.max_bytes)
+    app.add_middleware(SameSite)
     app.add_middleware(SecurityHeaders, media_origins=node.api.media_origins)
     app.add_middleware(Telemetry, metrics=node.metrics, sampling=node.sampling)
     return app

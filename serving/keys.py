@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, get_args
@@ -126,6 +127,10 @@ class Keys:
         return known
 
 
+# Sessions that nothing else can sign end with the process.
+_OF_THIS_PROCESS = secrets.token_hex(32)
+
+
 @dataclass(frozen=True)
 class _Known:
     """A configured key: its digest, a short name that betrays nothing of it, and what signs its sessions.
@@ -141,7 +146,9 @@ class _Known:
     @classmethod
     def of(cls, key: str, scopes: frozenset[Scope], api: ApiSettings, clock: Clock) -> "_Known":
         digest = bytes.fromhex(key[7:]) if key.startswith("sha256:") else hashlib.sha256(key.encode()).digest()
-        secret = hmac.digest(digest, b"headwater session" + api.session_secret.encode(), "sha256")
+        # Who reads the configuration reads a digest, and must not become its key's holder by it.
+        salt = api.session_secret or (_OF_THIS_PROCESS if key.startswith("sha256:") else "")
+        secret = hmac.digest(digest, b"headwater session" + salt.encode(), "sha256")
         return cls(
             id=hmac.digest(digest, b"headwater key", "sha256").hex()[:16],
             digest=digest,

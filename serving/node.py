@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -85,6 +86,7 @@ class Node:
         self.metrics = Metrics()
         self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
         self.purges = Purges(self.forget_user)
+        self._letters = ThreadPoolExecutor(1, thread_name_prefix="letters")
         self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock)
         self.metrics.add(OpsCollector(self.ops))
         self.metrics.watch("catalogue_videos", "videos that may be shown", lambda: len(self.feed.catalogue))
@@ -123,7 +125,8 @@ class Node:
     def follow_spans(self, batch: Sequence[Followed]) -> None:
         """Hand spans to those who watch them, as a Follower hands them over."""
         for followed in batch:
-            self.spans.publish(followed.event)
+            if followed.event is not None:
+                self.spans.publish(followed.event)
 
     def forget_user(self, user_id: str) -> Store:
         """Remove a viewer from this node's memory."""
@@ -135,7 +138,9 @@ class Node:
         """Remove every dead letter that mentions a viewer or video; one that takes too long goes on, and is pending."""
         store = "dead-letters topic"
         try:
-            count = await asyncio.wait_for(asyncio.to_thread(self.ops.letters.forget, name), self.api.purge_wait_s)
+            # One after the other, on a thread of their own: each may read all letters there are, and nobody else waits for it.
+            forgetting = asyncio.get_running_loop().run_in_executor(self._letters, self.ops.letters.forget, name)
+            count = await asyncio.wait_for(asyncio.shield(forgetting), self.api.purge_wait_s)
         except (ConnectionError, TimeoutError) as error:
             reason = str(error) or f"not done within {self.api.purge_wait_s:g} s"
             return Store(store=store, status="pending", detail=f"{reason}; ask again to be sure")

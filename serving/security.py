@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.errors import ApiError, ErrorBody
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
@@ -48,3 +51,17 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, secured if scope["type"] == "http" else send)
+
+
+class SameSite:
+    """Refuses what another site makes a browser send: without keys, whoever runs this on a laptop is signed in everywhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in _SAFE and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
+            refusal = ErrorBody("forbidden", "expected a request of our own pages or of no browser, got one of another site")
+            await ApiError(403, refusal).response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)

@@ -37,7 +37,10 @@ class ApiSettings(BaseModel):
         '{ key = "…" of 8 characters or more, or "sha256:" and its digest, scopes = ["ingest", "feed", "admin"], name = "…" }',
     )
     session_secret: str = Field(
-        "", repr=False, description="signs the pages' cookies, the same on all nodes; empty signs by the digest of each key"
+        "",
+        repr=False,
+        description="signs the pages' cookies, the same on all nodes; empty: by the key, or, where only its digest is given, "
+        "by a secret of the process, so that such sessions end with it",
     )
     session_h: float = Field(12.0, gt=0, description="how long a browser stays signed in: longer, and a lost one is in longer")
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="largest JSON body: 1,000 interactions are about 300 kB")

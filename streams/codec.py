@@ -87,7 +87,8 @@ def _check_vector(topic: Topic, packed: bytes) -> None:
     if len(packed) != VECTOR_BYTES:
         raise BadEvent(f"{topic.name}: expected an embedding of {VECTOR_BYTES} bytes (float16), got {len(packed)}")
     vector = unpack_vector(packed)
-    length = float(np.sqrt(vector @ vector))
+    with np.errstate(all="ignore"):
+        length = float(np.sqrt(vector @ vector))
     # Also where it is not a number: one such vector makes every score that it enters none.
     if not abs(length - 1.0) <= _LONGEST_OFF:
         raise BadEvent(f"{topic.name}: expected an embedding of length 1, got one of length {length:.3g}")

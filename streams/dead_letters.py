@@ -155,7 +155,9 @@ class DeadLetters:
     @contextmanager
     def _consumer(self) -> Iterator[Consumer]:
         check_broker(self._kafka, timeout_s=5.0)
-        own = {"group.id": "headwater-dead-letters", "enable.partition.eof": True, "log_level": 0}
+        # Letters are read a few at a time: what is fetched ahead of that is memory that the process never gives back.
+        small = {"queued.max.messages.kbytes": 2_048, "fetch.max.bytes": 2_000_000, "max.partition.fetch.bytes": 2_000_000}
+        own = {"group.id": "headwater-dead-letters", "enable.partition.eof": True, "log_level": 0} | small
         consumer = Consumer(consumer_config(self._kafka) | own)
         try:
             yield consumer

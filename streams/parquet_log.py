@@ -8,6 +8,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -53,6 +54,7 @@ class ParquetLog:
         """
         gone = 0
         with self._lock:
+            self._drop_unfinished()
             for folder in sorted(self.folder.glob("day=*")):
                 if folder.name < f"day={before}":
                     gone += _merge(folder, self.schema)
@@ -62,20 +64,44 @@ class ParquetLog:
         """Rewrite the files that hold rows whose `column` equals `value`, without them; return how many rows went."""
         erased = 0
         with self._lock:
+            self._drop_unfinished()
             for path in sorted(self.folder.glob("day=*/part-*.parquet")):
-                if not pc.any(pc.equal(pq.read_table(path, columns=[column])[column], value)).as_py():
+                table = _read(path)
+                if table is None or not pc.any(pc.equal(table[column], value)).as_py():
                     continue
-                table = pq.ParquetFile(path).read()
                 kept = table.filter(pc.not_equal(table[column], value))
                 erased += table.num_rows - kept.num_rows
                 _replace(path, kept)
         return erased
 
+    def _drop_unfinished(self) -> None:
+        """Delete what processes that are gone had begun to write: nobody finishes it, and it may name somebody."""
+        for beside in self.folder.glob("day=*/.*.tmp"):
+            if not psutil.pid_exists(int(beside.name.split(".")[-2])):
+                beside.unlink(missing_ok=True)
+
 
 def _replace(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(table, beside, compression="zstd")
-    beside.replace(path)
+    beside = _beside(path)
+    try:
+        pq.write_table(table, beside, compression="zstd")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _read(path: Path) -> pa.Table | None:
+    """Return a file's rows; one that a crash of the machine left unreadable is set aside, and holds up nothing."""
+    try:
+        return pq.ParquetFile(path).read()
+    except pa.ArrowInvalid as error:
+        path.rename(path.with_name(f"unreadable-{path.name}"))
+        log.error("%s can't be read and was set aside: %s", path, error)
+        return None
 
 
 def _merge(folder: Path, schema: pa.Schema) -> int:
@@ -87,15 +113,29 @@ def _merge(folder: Path, schema: pa.Schema) -> int:
     if len(parts) < 2:
         return 0
     path = folder / f"part-{MERGED}-{uuid.uuid4().hex}.parquet"
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = _beside(path)
     made_of = schema.with_metadata({MADE_OF: json.dumps([part.name for part in parts])})
-    with pq.ParquetWriter(beside, made_of, compression="zstd") as writer:
-        for part in parts:
-            writer.write_table(pq.ParquetFile(part).read().cast(schema).replace_schema_metadata(made_of.metadata))
-    beside.replace(path)
+    try:
+        with pq.ParquetWriter(beside, made_of, compression="zstd") as writer:
+            for part in parts:
+                rows = _read(part)
+                if rows is not None:
+                    writer.write_table(_as(schema, rows).replace_schema_metadata(made_of.metadata))
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     for part in parts:
-        part.unlink()
+        part.unlink(missing_ok=True)
     return len(parts) - 1
+
+
+def _as(schema: pa.Schema, rows: pa.Table) -> pa.Table:
+    """Return rows that another version wrote with the columns of `schema`: those that it did not know are null."""
+    known = set(rows.column_names)
+    columns = [
+        rows[field.name].cast(field.type) if field.name in known else pa.nulls(rows.num_rows, field.type) for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def settled_before() -> str:

@@ -9,7 +9,7 @@ from streams.clock import Clock, now_ms
 
 # More than what time services slew or leap; less, and they would restart the flows.
 BACK_MS = 10_000
-EVERY_S = 1.0
+EVERY_S = 0.5
 
 
 class ClockWatch:

@@ -89,8 +89,11 @@ class FeatureSink(DynamicSink[FeatureItem]):
 
 
 def prove(forget: Forget, purges: EventProducer) -> None:
-    """Carry out `forget` and publish one proof for each store that let go."""
-    for store, count in forget.purge().items():
+    """Carry out `forget` and publish one proof for each store that let go; what only expired has none to give."""
+    purged = forget.purge()
+    if not purged:
+        return
+    for store, count in purged.items():
         proof = Purged(
             cause=forget.cause,
             subject="user" if forget.subject == "user" else "video",

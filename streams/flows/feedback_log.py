@@ -1,5 +1,6 @@
 """The Parquet log of feedback, partitioned by day: what the next policy is trained on."""
 
+import logging
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -19,6 +20,8 @@ from streams.flows.feature_io import Forget, prove
 from streams.kafka import EventProducer
 from streams.parquet_log import ParquetLog, settled_before, timestamp
 from streams.state.snapshot import dump, load
+
+log = logging.getLogger(__name__)
 
 LogItem: TypeAlias = Feedback | Forget
 
@@ -172,8 +175,12 @@ class _Partition(StatelessSinkPartition[File | Forget]):
     def _merge(self) -> None:
         """Once a day, make one file of each past day's."""
         if (before := settled_before()) != self._merged_before:
-            self._log.merge(before=before)
             self._merged_before = before
+            try:
+                self._log.merge(before=before)
+            except pa.ArrowException as error:
+                # Many small files are read all the same; to end the flow over them would be worse.
+                log.error("the feedback log's files can't be merged: %s", error)
 
 
 class _Sink(DynamicSink[File | Forget]):

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeGuard, cast
 
@@ -44,6 +45,8 @@ class Send(Struct, frozen=True, gc=False):
     event: Event | None
     trace: str | None = None
 
+
+_letters: Counter[str] = Counter()
 
 Message: TypeAlias = KafkaSourceMessage[bytes | None, bytes | None] | KafkaError[bytes | None, bytes | None]
 Keyed: TypeAlias = tuple[str, Received]
@@ -155,7 +158,12 @@ def dead_letter(
     trace: str | None = None,
 ) -> Send:
     """Return a dead letter, ready for `publish`, for the input at `partition` and `offset` of `topic`."""
-    log.warning("dead letter from %s[%s]@%s: %s", topic.name, partition, offset, reason)
+    _letters[topic.name] += 1
+    # The first, the second, the fourth … and then each thousandth: all are in their topic, and a flood of them must not fill
+    # the disk with its log.
+    if _letters[topic.name].bit_count() == 1 or _letters[topic.name] % 1000 == 0:
+        said = reason[:500]
+        log.warning("dead letter %d from %s[%s]@%s: %s", _letters[topic.name], topic.name, partition, offset, said)
     event = DeadLetter(
         origin=topic.name,
         partition=partition or 0,

@@ -94,7 +94,13 @@ def scrubbing(folder: Path, *, snapshot_ms: int, every_s: float) -> Iterator[Non
             # Who is forgotten from here on, and has not settled when this run begins, is the next one's.
             FORGOTTEN.clear()
             ending.wait(SETTLED_AFTER * snapshot_ms / 1000)
-            if not ending.is_set() and not _in_a_process(folder):
+            try:
+                done = ending.is_set() or _in_a_process(folder)
+            except OSError as error:
+                # No room on the disk, or no process to be had: later there may be.
+                log.warning("%s can't be scrubbed now: %s", folder, error)
+                done = False
+            if not done:
                 FORGOTTEN.set()
             ending.wait(every_s)
 

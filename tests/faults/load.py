@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import httpx
 import numpy as np
 
+from feature_repo import store
 from feature_repo.reader import FeatureReader
 from streams.events import ACTIONS, Feedback, Interaction
 from streams.features import UserInterests, ViewerFeatures
@@ -197,8 +198,11 @@ def catches_up(house: House, seen: Seen, videos: Videos, *, killed: bool = False
 
     Where a process was `killed`, a page that it had just made may have none, and one that it had just closed may have it twice.
     """
-    settings = house.settings()
-    reader = FeatureReader(settings.features)
+    settings, folder = house.settings(), house.folder / "features of the test"
+    # Its own registry: the house's may lie on a disk that only the house sees.
+    features = settings.features.model_copy(update={"registry": str(folder / "registry.db"), "log": str(folder / "log")})
+    store.apply(features)
+    reader = FeatureReader(features)
     wrong: list[str] = []
 
     def equal() -> bool:

@@ -3,6 +3,7 @@
 import shutil
 import struct
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,10 @@ def test_a_clock_that_jumps_an_hour_ahead_and_back_stops_nothing_and_counts_noth
         perceived("before")
         with living(jumping, videos, f"clock-{uuid.uuid4().hex[:6]}") as load:
             clock.set(HOUR_S)
+            was_set = time.monotonic()
             perceived("ahead")
+            # Long enough for each flow to have seen it: they look twice a second.
+            until(lambda: time.monotonic() > was_set + 4.0)
             assert not any(jumping.says(f"flow-{name} ended") for name in FLOWS), jumping.text()
             clock.set(0)
             # Timers that were set by the old time would sleep for an hour: each flow begins again, and says why.

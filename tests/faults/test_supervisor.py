@@ -49,3 +49,21 @@ def test_the_death_of_the_process_that_all_are_forked_from_ends_none_for_good(
         until(lambda: house.http.get("/readyz").status_code == 200, within_s=CATCH_UP_S)
         seen = load.end()
     catches_up(house, seen, table, killed=True)
+
+
+def test_a_process_that_hangs_is_seen_and_may_be_killed(house: House, videos: list[str], table: VideoTable) -> None:
+    def state() -> object:
+        flows = house.http.get("/v1/ops").json()["flows"]
+        return next(flow["state"] for flow in flows if flow["name"] == "profile")
+
+    with living(house, videos, f"hangs-{uuid.uuid4().hex[:6]}") as load:
+        until(lambda: state() == "running", within_s=CATCH_UP_S, what=state)
+        piece = house.piece("flow-profile")
+        assert piece is not None
+        piece.suspend()
+        until(lambda: state() == "silent", within_s=CATCH_UP_S, what=state)
+        assert house.metric('headwater_flow_up{flow="profile"}') == 0.0
+        piece.kill()
+        until(lambda: state() == "running", within_s=CATCH_UP_S, what=state)
+        seen = load.end()
+    catches_up(house, seen, table, killed=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from feature_repo.schema import STRUCTS
+from feature_repo.schema import STRUCTS, USER_VIEWS
 from feature_repo.settings import FeatureStoreSettings
 from streams.features import UserActivity, UserHistory, UserInterests, VideoEngagement
 
@@ -155,7 +155,7 @@ def test_materialize_brings_back_what_redis_lost(settings: FeatureStoreSettings,
 
     writer.write([activity("lost", 5, as_of=NOW - 60_000)])
     writer.close()
-    writer._delete("user_id", "lost")
+    writer._delete("user_id", "lost", USER_VIEWS)
     assert reader.viewer("lost").activity is None
     now = datetime.now(UTC)
     open_store(settings).materialize(now - timedelta(hours=1), now)

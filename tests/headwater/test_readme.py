@@ -139,7 +139,7 @@ def test_an_erased_viewer_is_forgotten_in_every_store(house: Any) -> None:
     proof = delete(house, "/v1/users/leaver")
     assert proof["complete"], proof
     purged = {store["store"]: store["purged"] for store in proof["stores"] if store["status"] == "purged"}
-    assert purged["redis: user features"] == 1
+    assert purged["redis: user features"] == 3
     assert purged["flow state: profile"] == 1
     assert house.get("/v1/feed?user_id=leaver")["as_of"] == 0
 

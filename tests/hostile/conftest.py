@@ -28,6 +28,7 @@ SHORT = {
     "flows.feedback_grace_s": 0.0,
     "flows.feedback_file_s": 2.0,
     "flows.scrub_every_s": 1.0,
+    "flows.background_snapshot_ms": 500,
     "flows.plan_min_interval_s": 0.0,
     "features.log_every_s": 0.0,
     "features.log_flush_s": 1.0,

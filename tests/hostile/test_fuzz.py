@@ -8,7 +8,7 @@ from streams.codec import BadEvent
 from streams.follower import Followed, followed, hand_over
 from streams.topics import PLANS, TOPICS, VIDEO_STATS
 
-EVENTS = 3_000
+EVENTS = 1_500
 
 
 @pytest.mark.parametrize("target", targets())

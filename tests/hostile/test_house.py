@@ -11,7 +11,7 @@ from tests.hostile.conftest import KEY, Inside
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
-EVENTS, REQUESTS = 400, 40
+EVENTS, REQUESTS = 300, 15
 
 
 def pids(inside: Inside) -> dict[str, int]:

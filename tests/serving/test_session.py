@@ -1,12 +1,14 @@
 """Sessions: a browser signs in with a key once, and its cookie opens what the key does, until it expires or the key goes."""
 
+import hashlib
+import hmac
 import logging
 
 import httpx
 import pytest
 
 from serving.api import create_app
-from serving.keys import COOKIE
+from serving.keys import COOKIE, _Signer
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +150,26 @@ async def test_the_documentation_names_401_and_403_wherever_a_key_is_needed(buil
     assert "/v1/session" in document["paths"]
     cookies = [scheme for scheme in document["components"]["securitySchemes"].values() if scheme.get("in") == "cookie"]
     assert cookies[0]["name"] == COOKIE
+
+
+async def test_who_reads_a_digest_in_the_configuration_can_make_no_session_of_it(build):
+    digest = hashlib.sha256(ADMIN_KEY.encode())
+    world = build(keys=[{"key": f"sha256:{digest.hexdigest()}", "scopes": ["admin"]}])
+    cookie = await signed_in(world, ADMIN_KEY)
+    # All that the configuration tells: the name of the key in a cookie, and a secret of the digest alone.
+    secret = hmac.digest(digest.digest(), b"headwater session", "sha256")
+    forged = _Signer(secret, world.node.clock).sign(cookie.split(".")[0]).decode()
+    async with client(world) as http:
+        http.cookies.set(COOKIE, cookie)
+        assert (await http.get(FEED)).status_code == 200
+        http.cookies.set(COOKIE, forged)
+        assert (await http.get(FEED)).status_code == 401
+
+
+async def test_what_another_site_makes_a_browser_send_is_refused(world):
+    event = {"user_id": "u", "video_id": "v", "action": "like"}
+    async with client(world) as http:
+        crossed = await http.post("/v1/interactions", json=event, headers={"Sec-Fetch-Site": "cross-site"})
+        assert (crossed.status_code, crossed.json()["error"]["type"]) == (403, "forbidden")
+        assert (await http.post("/v1/interactions", json=event, headers={"Sec-Fetch-Site": "same-origin"})).status_code == 202
+        assert (await http.post("/v1/interactions", json=event)).status_code == 202

@@ -1,8 +1,10 @@
 """Logs on disk: readable at any time, by day, and without those who were erased."""
 
+import subprocess
 from pathlib import Path
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from streams.events import Feedback, Outcome
 from streams.flows.feature_io import Forget
@@ -106,3 +108,38 @@ def test_what_a_crash_left_of_a_merge_goes_with_the_next(tmp_path: Path) -> None
     (day / "part-two.parquet").write_bytes(left)
     log.merge(before="9999-01-01")
     assert [row["request_id"] for row in rows(tmp_path)] == ["r1", "r1", "r2", "r2"]
+
+
+def test_a_file_that_can_not_be_read_is_set_aside_and_holds_up_nothing(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "ann")])
+    log.add([feedback("r2", "bob")])
+    (torn,) = (path for path in tmp_path.glob("day=*/*.parquet") if "ann" in str(ds.dataset(path).to_table().to_pylist()))
+    torn.write_bytes(b"")
+    assert log.erase("user_id", "bob") == 2
+    assert log.merge(before="9999-12-31") == 0
+    assert [path.name for path in tmp_path.glob("day=*/unreadable-*")] == [f"unreadable-{torn.name}"]
+
+
+def test_rows_of_a_version_that_knew_fewer_columns_are_merged_with_the_others(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "ann")])
+    (older,) = tmp_path.glob("day=*/*.parquet")
+    pq.write_table(pq.ParquetFile(older).read().drop_columns(["reward"]), older)
+    log.add([feedback("r2", "bob")])
+    assert log.merge(before="9999-12-31") == 1
+    assert sorted((row["request_id"], row["reward"]) for row in rows(tmp_path) if not row["position"]) == [
+        ("r1", None),
+        ("r2", 0.5),
+    ]
+
+
+def test_what_a_killed_process_had_begun_to_write_is_gone_with_the_next_erasure(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "ann")])
+    (whole,) = tmp_path.glob("day=*/*.parquet")
+    ended = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True).stdout.strip()
+    begun = whole.with_name(f".{whole.name}.{ended}.tmp")
+    begun.write_bytes(whole.read_bytes()[:100])
+    log.erase("user_id", "ann")
+    assert not begun.exists()

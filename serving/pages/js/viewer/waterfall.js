@@ -23,11 +23,14 @@ export function nounOf(round) {
   return NOUNS[round.kind];
 }
 
-/** @param {Round} round @returns {import("./spans.js").Span[]} the last of each name, in order of time */
+const ORDER = Object.keys(STEPS);
+
+/** @param {Round} round @returns {import("./spans.js").Span[]} the last of each name, in the order in which one leads to the next */
 function steps(round) {
   const last = new Map();
   for (const span of round.spans) if (span.name in STEPS) last.set(span.name, span);
-  return [...last.values()].sort((one, other) => one.started_at - other.started_at);
+  // Not by time: the broker's is in whole milliseconds, and what it has at once would seem to come before the tap.
+  return [...last.values()].sort((one, other) => ORDER.indexOf(one.name) - ORDER.indexOf(other.name));
 }
 
 /** @param {Round} round @returns {number | null} ms from the tap to features, or a plan, that the feed can read */
