@@ -18,52 +18,57 @@ Rows: TypeAlias = Mapping[tuple[type[FeatureRow], tuple[str, str]], FeatureRow]
 KEPT_S = 3.0
 
 
-class Unsure(threading.local):
-    """The rows that this thread wrote last. Each entity's rows are written by one thread, so none is newer elsewhere."""
+class Unsure:
+    """The rows that each thread wrote last. Each entity's rows are written by one thread, so none is newer elsewhere."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._rows: dict[Any, tuple[float, FeatureRow]] = {}
-        self._erasures: dict[tuple[str, str], tuple[float, list[list[Any]]]] = {}
-        self._connected_anew = False
+        # Threads share their connections: the one that finds Redis back is not the only one whose rows may be gone.
+        self._connections = 0
+        self._mine = _OfThread()
 
     def connected(self) -> None:
-        """Take note that a connection was made: if there was one before, Redis was away."""
-        self._connected_anew = True
+        """Take note that a connection was made: if there was one before, Redis may have been away."""
+        self._connections += 1
 
     def written(self, rows: Rows) -> Rows:
         """Take note that `rows` are acknowledged; return those to write again, none where Redis was not away."""
-        now = self._monotonic()
+        now, mine = self._monotonic(), self._mine
         for key, row in rows.items():
-            self._rows.pop(key, None)
-            self._rows[key] = now, row
-        again = {}
-        if self._connected_anew:
-            # Of what came before: as of the last write before Redis went, however long it was away.
-            self._connected_anew = False
-            again = {key: row for key, (_, row) in self._rows.items() if key not in rows}
-        else:
-            self._forget_before(now - KEPT_S)
-        return again
+            mine.rows.pop(key, None)
+            mine.rows[key] = now, row
+        if mine.connections == self._connections:
+            mine.forget_before(now - KEPT_S)
+            return {}
+        # Of what came before: as of the last write before Redis went, however long it was away.
+        mine.connections = self._connections
+        return {key: row for key, (_, row) in mine.rows.items() if key not in rows}
 
     def forget(self, entity: tuple[str, str], kinds: Sequence[type[FeatureRow]], commands: list[list[Any]]) -> None:
         """Let go of an entity's rows that are erased by `commands`."""
         for kind in kinds:
-            self._rows.pop((kind, entity), None)
-        self._erasures[entity] = self._monotonic(), commands
+            self._mine.rows.pop((kind, entity), None)
+        self._mine.erasures[entity] = self._monotonic(), commands
 
     def erased(self) -> list[list[Any]]:
         """Return the commands of the last erasures to send again, none where Redis was not away."""
-        oldest = self._monotonic() - KEPT_S
-        if not self._connected_anew:
-            self._erasures = {entity: erased for entity, erased in self._erasures.items() if erased[0] >= oldest}
+        oldest, mine = self._monotonic() - KEPT_S, self._mine
+        if mine.connections == self._connections:
+            mine.erasures = {entity: erased for entity, erased in mine.erasures.items() if erased[0] >= oldest}
             return []
-        return [command for _, commands in self._erasures.values() for command in commands]
+        return [command for _, commands in mine.erasures.values() for command in commands]
 
-    def _forget_before(self, at: float) -> None:
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.rows: dict[Any, tuple[float, FeatureRow]] = {}
+        self.erasures: dict[tuple[str, str], tuple[float, list[list[Any]]]] = {}
+        self.connections = 0
+
+    def forget_before(self, at: float) -> None:
         # The oldest come first.
-        while self._rows:
-            key = next(iter(self._rows))
-            if self._rows[key][0] >= at:
+        while self.rows:
+            key = next(iter(self.rows))
+            if self.rows[key][0] >= at:
                 return
-            del self._rows[key]
+            del self.rows[key]

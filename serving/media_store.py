@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -33,15 +34,17 @@ class StoredMedia:
     path: Path
     duration_ms: int
     new: bool
+    inode: int
 
     @property
     def uri(self) -> str:
         return self.path.as_uri()
 
     def discard(self) -> None:
-        """Delete the file, of whose upload nothing became."""
-        if self.new:
-            self.path.unlink(missing_ok=True)
+        """Delete the file, of whose upload nothing became; one that a later try put in its place stays."""
+        with suppress(FileNotFoundError):
+            if self.new and self.path.stat().st_ino == self.inode:
+                self.path.unlink()
 
 
 async def store_media(node: Node, video_id: str, file: UploadFile) -> StoredMedia:
@@ -89,11 +92,11 @@ def _store(folder: Path, media: MediaSettings, video_id: str, file: BinaryIO, fi
             content = hashlib.file_digest(stored, "sha256").hexdigest()
         suffix = Path(filename).suffix.lower()
         path = folder / f"{_file_name(video_id)}-{content[:16]}{suffix if suffix in _SUFFIXES else '.mp4'}"
-        new = not path.exists()
+        new, inode = not path.exists(), incoming.stat().st_ino
         incoming.replace(path)
     finally:
         incoming.unlink(missing_ok=True)
-    return StoredMedia(path.resolve(), info.duration_ms, new)
+    return StoredMedia(path.resolve(), info.duration_ms, new, inode)
 
 
 def _file_name(video_id: str) -> str:

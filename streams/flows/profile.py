@@ -119,7 +119,7 @@ class VideoLogic(StatefulBatchLogic[Engaged | LiveEnded | Takedown, FromVideo, b
         for value in values:
             if isinstance(value, Engaged):
                 engaged.append(value)
-            elif isinstance(value, Takedown) or self._is_live(video_id):
+            elif isinstance(value, Takedown) or self._is_live(video_id) or self._videos.is_gone(video_id):
                 # What came before it in this batch goes with all that was counted.
                 out += self._end(value.event_id, known=bool(self.state.counts or engaged))
                 engaged = []

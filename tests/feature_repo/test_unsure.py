@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def test_only_the_last_seconds_before_redis_went_are_written_again_however_long_
     unsure.connected()
     assert unsure.written(rows(activity("cem"))) == rows(activity("ann"), activity("bob", 2))
     assert unsure.written(rows(activity("cem"))) == {}
+
+
+def test_the_rows_of_every_thread_come_back_whichever_of_them_found_redis_back() -> None:
+    unsure = Unsure(lambda: 0.0)
+    with ThreadPoolExecutor(1) as other:
+        unsure.written(rows(activity("ann")))
+        other.submit(unsure.written, rows(activity("bob"))).result()
+        unsure.connected()
+        assert unsure.written(rows(activity("cem"))) == rows(activity("ann"))
+        assert other.submit(unsure.written, rows(activity("dan"))).result() == rows(activity("bob"))
 
 
 def test_who_was_erased_is_not_written_again() -> None:

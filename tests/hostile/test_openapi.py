@@ -54,7 +54,9 @@ def answers_as_described(operation: Any, mode: GenerationMode) -> list[str]:
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case) -> None:
-        case.call_and_validate(checks=CHECKS)
+        # A form's fields are texts, and "null" or "5" in one is as good a text as any: there is no wrong type to refuse.
+        is_form = (case.media_type or "").startswith("multipart/")
+        case.call_and_validate(checks=[check for check in CHECKS if not (is_form and check is negative_data_rejection)])
 
     try:
         ask()

@@ -1,6 +1,7 @@
 """What becomes of an uploaded file whose upload does not come about, and of what a crash left of one."""
 
 import errno
+import io
 import os
 import time
 from pathlib import Path
@@ -9,9 +10,10 @@ import av
 import httpx
 import numpy as np
 import pytest
+from starlette.datastructures import UploadFile
 
 from serving.api import create_app
-from serving.media_store import forget_left, no_room, stored_files
+from serving.media_store import forget_left, no_room, store_media, stored_files
 
 pytestmark = pytest.mark.anyio
 
@@ -47,6 +49,12 @@ async def test_the_file_of_an_upload_that_stands_is_kept_when_the_same_is_refuse
     world.published.full = True
     assert await send(world, clip) == 503
     assert len(stored_files(Path(world.node.api.media_dir), "red")) == 1
+
+
+async def test_the_file_of_a_retry_that_stands_is_kept_when_the_first_try_is_refused_after_it(world, clip):
+    first, second = [await store_media(world.node, "red", UploadFile(io.BytesIO(clip), filename="a.mp4")) for _ in range(2)]
+    first.discard()
+    assert second.path.read_bytes() == clip
 
 
 async def test_another_authors_video_can_not_be_replaced(world):
