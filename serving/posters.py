@@ -57,7 +57,7 @@ class Posters:
         """Return the still's file, made now if it has to be.
 
         Raises:
-            ApiError: 404 where the media is not here or shows nothing, 503 where it takes too long.
+            ApiError: 404 where the media is not here or shows nothing, 503 where it takes too long or the disk is full.
         """
         path = poster_path(self._folder, video)
         if path.is_file():
@@ -78,6 +78,9 @@ class Posters:
             raise ApiError(503, ErrorBody("busy", str(error)), {"Retry-After": "2"}) from error
         except BadMedia as bad:
             raise not_found(str(bad)) from bad
+        except OSError as error:
+            message = f"the still of video {video.video_id} can't be kept: {error.strerror}"
+            raise ApiError(503, ErrorBody("busy", message), {"Retry-After": "60"}) from error
         return path
 
     async def _make(self, video: Upload, path: Path) -> None:

@@ -24,6 +24,8 @@ KEEP_ALIVE_S = 15.0
 SEND_TIMEOUT_S = 10.0
 # What the last events may take once the node stops: a client that reads takes none of it.
 STOP_TIMEOUT_S = 1.0
+# Streams beyond `api.max_streams` that operators may open: however many watch, who runs it sees what happens.
+OPERATORS = 20
 # What a listener may be behind: a burst of a second. More would only hide a client that never catches up.
 QUEUE = 256
 
@@ -44,11 +46,11 @@ class Streams:
         self.stopping.set()
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
-        """Count a stream while it is open, or raise the 503 that says why it can't be."""
+    def one_more(self, *, beyond: int = 0) -> Iterator[None]:
+        """Count a stream while it is open, or raise the 503 that says why it can't be; `beyond` is added to the limit."""
         if self.stopping.is_set():
             raise ApiError(503, ErrorBody("busy", "this node stops: connect again"), {"Retry-After": "1"})
-        if self.open >= self._limit:
+        if self.open >= self._limit + beyond:
             message = f"{self.open} event streams are open here, which is all there may be (api.max_streams): come again later"
             raise ApiError(503, ErrorBody("busy", message, bound=str(self._limit)), {"Retry-After": "5"})
         self.open += 1
@@ -64,15 +66,18 @@ class EventStream(Response):
     media_type = "text/event-stream"
 
     # FastAPI documents routes by the status that their response's class has.
-    def __init__(self, lines: AsyncGenerator[bytes, None], streams: Streams, status_code: int = 200) -> None:
+    def __init__(
+        self, lines: AsyncGenerator[bytes, None], streams: Streams, status_code: int = 200, *, beyond: int = 0
+    ) -> None:
         # A proxy that gathers answers, as nginx does, would deliver what happens now minutes later.
         super().__init__(status_code=status_code, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._lines = lines
         self._streams = streams
+        self._beyond = beyond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._streams.one_more():
+        with self._streams.one_more(beyond=self._beyond):
             sending = asyncio.ensure_future(self._send(send))
             gone = asyncio.ensure_future(_gone(receive))
             stopping = asyncio.ensure_future(self._streams.stopping.wait())
@@ -103,13 +108,13 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-def event_stream(events: Events, *, node: "Node") -> EventStream:
+def event_stream(events: Events, *, node: "Node", for_operators: bool = False) -> EventStream:
     """Return the response that sends `events` until they end, the client goes or the node stops; then they are closed.
 
     Raises, when it is sent:
-        ApiError: 503 while `api.max_streams` are open.
+        ApiError: 503 while `api.max_streams` are open, and OPERATORS more where it is for them.
     """
-    return EventStream(_lines(events, node.streams), node.streams)
+    return EventStream(_lines(events, node.streams), node.streams, beyond=OPERATORS if for_operators else 0)
 
 
 async def _lines(events: Events, streams: Streams) -> AsyncGenerator[bytes, None]:

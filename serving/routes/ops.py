@@ -31,7 +31,7 @@ def routes(node: Node) -> APIRouter:
     )
     async def stream() -> EventStream:
         """The newest view at once, and one each second from then on, with the newest value of each series."""
-        return event_stream(_samples(node), node=node)
+        return event_stream(_samples(node), node=node, for_operators=True)
 
     @router.get(
         "/v1/purges",

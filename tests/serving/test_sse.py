@@ -14,8 +14,9 @@ from fastapi import FastAPI
 from msgspec import Struct
 
 from serving import errors, sse
+from serving.errors import ApiError
 from serving.graceful import GracefulServer
-from serving.sse import EventStream, Fanout, Streams, event_stream
+from serving.sse import OPERATORS, EventStream, Fanout, Streams, event_stream
 
 DEADLINE_S = 20.0
 
@@ -198,3 +199,12 @@ def test_what_a_thread_publishes_reaches_those_who_want_it_until_one_is_too_far_
     assert heard[:5] == [0, 2, 4, 6, 8]
     assert all(number % 2 == 0 for number in heard)
     assert len(fanout) == 0
+
+
+def test_operators_find_room_where_viewers_have_taken_it_all():
+    streams = Streams(limit=1)
+    with streams.one_more():
+        with pytest.raises(ApiError), streams.one_more():
+            pass
+        with streams.one_more(beyond=OPERATORS):
+            assert streams.open == 2
