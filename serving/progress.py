@@ -60,17 +60,20 @@ class Progress:
     def __contains__(self, video_id: str) -> bool:
         return video_id in self._ways
 
-    def accepted(self, upload: Upload, *, at: int) -> None:
-        """Begin the way of `upload`, which the broker had at `at` (Unix ms)."""
+    def accepted(self, upload: Upload, *, at: int) -> bool:
+        """Begin the way of `upload`, which the broker had at `at` (Unix ms); return False where a later one has begun."""
         with self._writing:
             known = self._ways.get(upload.video_id)
             if known is not None and known.is_of(upload):
-                return
+                return True
+            if known is not None and upload.uploaded_at < known.upload.uploaded_at:
+                return False
             self._ways[upload.video_id] = _Way(upload, at)
             self._ways.move_to_end(upload.video_id)
             if len(self._ways) > REMEMBERED:
                 self._ways.popitem(last=False)
         self._reach(upload.video_id, "accepted", at)
+        return True
 
     def follow(self, batch: Sequence[Followed]) -> None:
         """Take over uploads, perceptions, statistics and dead letters, as a Follower hands them over."""
@@ -80,9 +83,9 @@ class Progress:
                     self.accepted(upload, at=followed.appended_at)
                 case Perception() as perception:
                     # At a start perceptions may be read before their uploads.
-                    self.accepted(perception.video, at=perception.video.uploaded_at)
-                    topics = ", ".join(topic.name for topic in perception.topics)
-                    self._reach(perception.video_id, perception.stage, perception.perceived_at, topics)
+                    if self.accepted(perception.video, at=perception.video.uploaded_at):
+                        topics = ", ".join(topic.name for topic in perception.topics)
+                        self._reach(perception.video_id, perception.stage, perception.perceived_at, topics)
                 case VideoStats(total_impressions=shown) as stats if shown > 0:
                     self._reach(stats.video_id, "first_impression", followed.appended_at)
                 case Takedown(video_id=video_id):

@@ -101,6 +101,16 @@ async def test_a_new_upload_of_a_failed_video_begins_anew_and_the_same_one_again
     assert await way(progress) == [("accepted", 0), ("title", 30), ("frames", 500), ("first_impression", 600)]
 
 
+async def test_a_late_perception_of_the_upload_before_says_nothing_of_this_one(world):
+    progress = Progress()
+    progress.accepted(CLIP, at=T0)
+    later = replace(CLIP, event_id="e2", media_uri="file:///clips/v2.mp4", uploaded_at=T0 + 1000)
+    progress.accepted(later, at=T0 + 1000)
+    progress.follow([perceived(world, "frames", T0 + 1100), perceived(world, "title", T0 + 1200, later)])
+    progress.follow([perceived(world, "frames", T0 + 1500, later), shown(T0 + 1600)])
+    assert await way(progress) == [("accepted", 0), ("title", 200), ("frames", 500), ("first_impression", 600)]
+
+
 async def test_only_the_last_uploads_are_remembered():
     progress = Progress()
     for n in range(REMEMBERED + 10):
