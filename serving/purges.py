@@ -48,18 +48,28 @@ class Store(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+def keep(proofs: dict[str, Purged], proof: Purged) -> None:
+    """Put `proof` among those of its cause, by store."""
+    # It may come twice: the first counts, as the second found nothing left.
+    before = proofs.get(proof.store)
+    if before is None or before.count < proof.count:
+        proofs[proof.store] = proof
+
+
+def purged(proofs: dict[str, Purged]) -> list[Store]:
+    """Return what the stores let go of, by their names."""
+    return [Store(store=name, status="purged", purged=proof.count) for name, proof in sorted(proofs.items())]
+
+
 class _Waiting:
     def __init__(self, expected: frozenset[str]) -> None:
         self.loop = asyncio.get_running_loop()
         self.changed = asyncio.Event()
         self.missing = set(expected)
-        self.stores: dict[str, Store] = {}
+        self.proofs: dict[str, Purged] = {}
 
     def take(self, proof: Purged) -> None:
-        before = self.stores.get(proof.store)
-        # A proof may come twice: the first counts, as the second found nothing left.
-        if before is None or before.purged < proof.count:
-            self.stores[proof.store] = Store(store=proof.store, status="purged", purged=proof.count)
+        keep(self.proofs, proof)
         self.missing.discard(proof.store)
         if not self.missing:
             self.changed.set()
@@ -107,7 +117,7 @@ class Proofs:
             Store(store=name, status="pending", detail=f"no proof within {timeout_s:g} s; it follows on the topic `purges`")
             for name in sorted(self._waiting.missing)
         ]
-        return [*sorted(self._waiting.stores.values(), key=lambda store: store.store), *pending]
+        return [*purged(self._waiting.proofs), *pending]
 
 
 def later(store: str, detail: str) -> Store:

@@ -5,7 +5,6 @@ import gc
 import logging
 import signal
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
@@ -30,6 +29,7 @@ from serving.ops.probes import Probe, triton_is_ready
 from serving.settings import ApiSettings, FeedSettings
 from streams.clock import now_ms
 from streams.dead_letters import DeadLetters
+from streams.every import every
 from streams.follower import Follower
 from streams.heartbeat import Pulse, beating
 from streams.kafka import EventProducer, KafkaSettings, check_broker
@@ -201,32 +201,26 @@ class Readiness:
 @contextmanager
 def _sweeping(feed: Feed, loading: Follower, *, every_s: float) -> Iterator[None]:
     """Sweep the feed every few seconds, on a thread of its own."""
-    stopping = threading.Event()
     rng = np.random.default_rng()
+    to_freeze = 0
     # While a hundred thousand videos come in, the collector would look at all of them again and again, and find nothing.
     gc.disable()
 
     def sweep() -> None:
-        to_freeze = 0
-        while not stopping.wait(every_s):
-            try:
-                feed.sweep(now_ms=now_ms(), rng=rng)
-            except Exception:
-                # A thread that dies here would leave the shelves as they are for ever.
-                log.exception("the shelves could not be renewed")
+        nonlocal to_freeze
+        try:
+            feed.sweep(now_ms=now_ms(), rng=rng)
+        finally:
             if loading.caught_up.is_set() and len(feed.catalogue) >= to_freeze:
                 # Videos stay: looked at by every full collection, a hundred thousand would stop all requests for 0.1 s.
                 gc.freeze()
                 gc.enable()
                 to_freeze = int(len(feed.catalogue) * 1.1) + 1000
 
-    thread = threading.Thread(target=sweep, name="sweep", daemon=True)
-    thread.start()
     try:
-        yield
+        with every(every_s, sweep, name="sweep", wait_s=5.0):
+            yield
     finally:
-        stopping.set()
-        thread.join(5.0)
         gc.enable()
 
 

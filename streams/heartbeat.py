@@ -1,6 +1,5 @@
 """What a process says of itself every second: what it took, how far it is, how fresh its features are, what it costs."""
 
-import logging
 import os
 import socket
 import threading
@@ -12,10 +11,9 @@ import psutil
 
 from streams.clock import Clock, now_ms
 from streams.events import Heartbeat, Supervised
+from streams.every import every
 from streams.lossy import LossyProducer
 from streams.topics import HEARTBEATS
-
-log = logging.getLogger(__name__)
 
 # Longer, and operators see a death later; shorter costs each process more and shows nothing that a plot could.
 EVERY_S = 1.0
@@ -90,20 +88,6 @@ class Pulse:
 @contextmanager
 def beating(pulse: Pulse, producer: LossyProducer, *, every_s: float = EVERY_S) -> Iterator[None]:
     """Send a heartbeat every second, on a thread of its own, as long as the block runs."""
-    stopping = threading.Event()
-
-    def beat() -> None:
-        while not stopping.wait(every_s):
-            try:
-                producer.send(HEARTBEATS, pulse.beat())
-            except Exception:
-                # A process that works must not look dead because it could not be measured once.
-                log.exception("no heartbeat this time")
-
-    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
-    try:
+    # A process that works must not look dead because it could not be measured once.
+    with every(every_s, lambda: producer.send(HEARTBEATS, pulse.beat()), name="heartbeat"):
         yield
-    finally:
-        stopping.set()
-        thread.join(2.0)

@@ -1,7 +1,5 @@
 """What operators see of the whole loop, gathered by each API node once a second on a thread of its own."""
 
-import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,9 +24,8 @@ from serving.settings import FeedSettings
 from serving.sse import Fanout
 from streams.clock import Clock
 from streams.events import Heartbeat
+from streams.every import every
 from streams.follower import Followed
-
-log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 # Milliseconds of work at 100,000 videos: rarely enough to cost nothing.
@@ -143,26 +140,19 @@ class Ops:
     @contextmanager
     def running(self, probes: Sequence[Probe], *, every_s: float = EVERY_S) -> Iterator[None]:
         """Gather once a second as long as the block runs."""
-        stopping = threading.Event()
         threads = ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe")
+        # Asked a moment before the first look, or every server would be down in it.
+        for probe in probes:
+            probe.look(threads)
 
         def gather() -> None:
-            # Asked a moment before the first look, or every server would be down in it.
-            for probe in probes:
-                probe.look(threads)
-            while not stopping.wait(every_s):
-                try:
-                    self.tick({probe.name: probe.look(threads) for probe in probes})
-                except Exception:
-                    # A thread that dies here would leave the page as it is for ever.
-                    log.exception("the operator's view could not be made")
+            try:
+                self.tick({probe.name: probe.look(threads) for probe in probes})
+            finally:
                 self.cpu_s = time.thread_time()
 
-        thread = threading.Thread(target=gather, name="ops", daemon=True)
-        thread.start()
         try:
-            yield
+            with every(every_s, gather, name="ops"):
+                yield
         finally:
-            stopping.set()
-            thread.join(2.0)
             threads.shutdown(wait=False, cancel_futures=True)

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 
 from serving.ops.view import PurgeView
-from serving.purges import USER_STORES, VIDEO_STORES, Store
+from serving.purges import USER_STORES, VIDEO_STORES, Store, keep, purged
 from streams.events import Purged
 from streams.follower import Followed
 
@@ -28,18 +28,14 @@ class PurgeLog:
                     self._take(followed.event)
 
     def _take(self, proof: Purged) -> None:
-        stores = self._proofs.setdefault(proof.cause, {})
-        before = stores.get(proof.store)
-        # A proof may come twice: the first counts, as the second found nothing left.
-        if before is None or before.count < proof.count:
-            stores[proof.store] = proof
+        keep(self._proofs.setdefault(proof.cause, {}), proof)
         if len(self._proofs) > self._kept:
             del self._proofs[next(iter(self._proofs))]
 
     def newest(self, limit: int) -> list[PurgeView]:
         """Return the last purges, newest first."""
         with self._changing:
-            return [_view(cause, list(stores.values())) for cause, stores in list(self._proofs.items())[: -limit - 1 : -1]]
+            return [_view(cause, proofs) for cause, proofs in list(self._proofs.items())[: -limit - 1 : -1]]
 
     def pending(self) -> int:
         """Return how many purges still wait for a store."""
@@ -52,16 +48,13 @@ def _missing(stores: dict[str, Purged]) -> set[str]:
     return set(USER_STORES if first.subject == "user" else VIDEO_STORES) - set(stores)
 
 
-def _view(cause: str, proofs: list[Purged]) -> PurgeView:
-    proved = [
-        Store(store=proof.store, status="purged", purged=proof.count) for proof in sorted(proofs, key=lambda proof: proof.store)
-    ]
-    missing = sorted(_missing({proof.store: proof for proof in proofs}))
+def _view(cause: str, proofs: dict[str, Purged]) -> PurgeView:
+    first, missing = next(iter(proofs.values())), sorted(_missing(proofs))
     return PurgeView(
         cause=cause,
-        subject=proofs[0].subject,
-        subject_id=proofs[0].subject_id,
-        at=min(proof.purged_at for proof in proofs),
+        subject=first.subject,
+        subject_id=first.subject_id,
+        at=min(proof.purged_at for proof in proofs.values()),
         complete=not missing,
-        stores=[*proved, *(Store(store=name, status="pending", detail="no proof yet") for name in missing)],
+        stores=[*purged(proofs), *(Store(store=name, status="pending", detail="no proof yet") for name in missing)],
     )

@@ -172,8 +172,8 @@ def test_an_uploaded_clip_is_followed_through_perception_and_then_shown(visit: B
     page = visit(viewport).open()
     expect(front(page)).to_have_count(1)
     page.get_by_role("button", name="Upload a video").click()
-    page.get_by_label("Clip").set_input_files(installed()[1].path)
-    page.get_by_label("Title").fill("Bikes on their way to work")
+    page.get_by_label("Clip", exact=True).set_input_files(installed()[1].path)
+    page.get_by_label("Title", exact=True).fill("Bikes on their way to work")
     page.get_by_role("button", name="Upload", exact=True).click()
     steps = page.get_by_role("list", name="The way of your video")
     for step in ("accepted", "title", "frames"):
@@ -191,8 +191,8 @@ def test_an_uploaded_clip_is_followed_through_perception_and_then_shown(visit: B
 def test_a_title_alone_is_uploaded_and_has_no_frames_to_wait_for(visit: Begin) -> None:
     page = visit().open()
     page.get_by_role("button", name="Upload a video").click()
-    page.get_by_label("Title").fill("How to sharpen a kitchen knife")
-    page.get_by_label("Tags").fill("cooking, tools")
+    page.get_by_label("Title", exact=True).fill("How to sharpen a kitchen knife")
+    page.get_by_label("Tags", exact=True).fill("cooking, tools")
     page.get_by_role("button", name="Upload", exact=True).click()
     steps = page.get_by_role("list", name="The way of your video")
     expect(steps.locator("[data-step=title]")).to_have_attribute("data-state", "done", timeout=15_000)
@@ -205,7 +205,7 @@ def test_a_file_that_is_no_video_is_refused_in_words(visit: Begin, tmp_path: Pat
     page = guest.open()
     (tmp_path / "notes.mp4").write_text("not a video at all")
     page.get_by_role("button", name="Upload a video").click()
-    page.get_by_label("Clip").set_input_files(tmp_path / "notes.mp4")
+    page.get_by_label("Clip", exact=True).set_input_files(tmp_path / "notes.mp4")
     page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.locator("#upload-error")).to_contain_text("file: expected a video")
 
