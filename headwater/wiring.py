@@ -17,6 +17,7 @@ from limits.strategies import MovingWindowRateLimiter
 from feature_repo import store
 from feature_repo.reader import FeatureReader
 from feature_repo.writer import FeatureWriter
+from headwater.arenas import share_arenas
 from headwater.flows import FlowName
 from headwater.settings import Settings
 from headwater.stored_media import forget_files
@@ -39,6 +40,7 @@ BACKGROUND: frozenset[FlowName] = frozenset({"rerank", "feedback"})
 
 def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> None:
     """Run the flow `name` until it is told to stop."""
+    share_arenas()
     if name in BACKGROUND:
         # On a busy machine they give way to what a viewer waits for.
         os.nice(10)
@@ -60,6 +62,7 @@ def run_flow(name: FlowName, settings: Settings, workers: int | None = None) -> 
 
 def run_api(settings: Settings) -> None:
     """Serve the API until it is told to stop."""
+    share_arenas()
     serve(
         settings.api,
         settings.feed,

@@ -24,7 +24,7 @@ from serving.routes import (
     users,
     videos,
 )
-from serving.security import SameSite, SecurityHeaders
+from serving.security import OwnNames, SameSite, SecurityHeaders, security_headers
 
 _DESCRIPTION = """A streaming real-time recommender: a video uploaded now can be shown now,
 a tap made now changes the next page.
@@ -58,10 +58,13 @@ def create_app(node: Node, *, lifespan: Lifespan = _nothing) -> FastAPI:
     app.include_router(pages.routes())
     app.routes.append(pages.static())
     app.state.streams = node.streams
-    errors.install(app)
+    headers = security_headers(node.api.media_origins)
+    errors.install(app, headers)
     openapi.install(app)
     app.add_middleware(BodyLimit, json_bytes=node.api.max_body_bytes, media_bytes=node.media.max_bytes)
     app.add_middleware(SameSite)
-    app.add_middleware(SecurityHeaders, media_origins=node.api.media_origins)
+    if node.keys.open:
+        app.add_middleware(OwnNames)
+    app.add_middleware(SecurityHeaders, headers=headers)
     app.add_middleware(Telemetry, metrics=node.metrics, sampling=node.sampling)
     return app

@@ -1,6 +1,8 @@
 """Errors as clients see them: one shape for all, that names the field and the bound it broke."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -29,6 +31,7 @@ _CHOICES = {
     for field in _fields(kind)
     if isinstance(field.type, LiteralType)
 }
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _TYPES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed"}
 
 
@@ -98,8 +101,8 @@ def conflict(message: str) -> ApiError:
     return ApiError(409, ErrorBody("conflict", message))
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` one of this shape."""
+def install(app: FastAPI, headers: Mapping[str, str] = NO_HEADERS) -> None:
+    """Make every error of `app` one of this shape; what nobody expected is answered outside all middleware, with `headers`."""
 
     async def ours(_request: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
@@ -118,7 +121,7 @@ def install(app: FastAPI) -> None:
         return ApiError(error.status_code, ErrorBody(kind, message), dict(error.headers or {})).response()
 
     async def anything(_request: Request, _error: Exception) -> Response:
-        return ApiError(500, ErrorBody("internal", "something failed here; the log has the details")).response()
+        return ApiError(500, ErrorBody("internal", "something failed here; the log has the details"), dict(headers)).response()
 
     app.add_exception_handler(ApiError, ours)
     app.add_exception_handler(RequestValidationError, fastapis)

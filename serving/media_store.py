@@ -55,7 +55,9 @@ async def store_media(node: Node, video_id: str, file: UploadFile) -> StoredMedi
         PerceptionUnavailable: no decoder could be started to look at it; nothing of it is kept.
         OSError: it can't be kept, as on a full disk; nothing of it is.
     """
-    return await asyncio.to_thread(_store, Path(node.api.media_dir), node.media, video_id, file.file, file.filename or "")
+    return await asyncio.get_running_loop().run_in_executor(
+        node.files, _store, Path(node.api.media_dir), node.media, video_id, file.file, file.filename or ""
+    )
 
 
 def no_room(error: OSError) -> ApiError:

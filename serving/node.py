@@ -32,6 +32,9 @@ from streams.topics import SLATES, Topic
 from streams.trace_context import is_sampled
 from streams.tracing import UNTRACED, OpenSpan, Tracer
 
+# Each is a process that decodes, and a file on its way to the disk: more are slower, all of them.
+_FILES_AT_ONCE = 4
+
 
 class Publisher(Protocol):
     """How events reach the broker; `EventProducer` is one."""
@@ -86,6 +89,8 @@ class Node:
         self.metrics = Metrics()
         self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
         self.purges = Purges(self.forget_user)
+        # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
+        self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
         self._letters = ThreadPoolExecutor(1, thread_name_prefix="letters")
         self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock)
         self.metrics.add(OpsCollector(self.ops))

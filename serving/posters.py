@@ -6,6 +6,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 
 from models.perception.media import poster
@@ -37,6 +39,19 @@ def forget_posters(folder: Path, video_id: str) -> int:
     return count
 
 
+def forget_old_posters(folder: Path, *, before: float) -> int:
+    """Delete the stills made before a time (Unix seconds), of videos that no feed shows any more; return how many went.
+
+    One that is asked for yet is made again.
+    """
+    old = [path for path in folder.glob("*/*") if path.stat().st_mtime < before]
+    for path in old:
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.parent.rmdir()
+    return len(old)
+
+
 def _of_video(folder: Path, video_id: str) -> Path:
     return folder / hashlib.sha256(video_id.encode()).hexdigest()[:32]
 
@@ -44,8 +59,9 @@ def _of_video(folder: Path, video_id: str) -> Path:
 class Posters:
     """The stills of one node."""
 
-    def __init__(self, api: ApiSettings, media: MediaSettings, is_gone: Callable[[str], bool]) -> None:
+    def __init__(self, api: ApiSettings, media: MediaSettings, is_gone: Callable[[str], bool], threads: Executor) -> None:
         self._is_gone = is_gone
+        self._threads = threads
         self._folder = Path(api.posters_dir)
         self._media = media
         self._wait_s = api.poster_wait_s
@@ -89,7 +105,7 @@ class Posters:
             raise BadMedia(f"video {video.video_id} has no media here")
         async with self._free:
             try:
-                await asyncio.to_thread(self._write, media, path)
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._write, media, path)
                 if not media.is_file() or self._is_gone(video.video_id):
                     # Taken down meanwhile: who let go of its files looked for the still before it was there.
                     forget_posters(self._folder, video.video_id)

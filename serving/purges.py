@@ -21,8 +21,8 @@ VIDEO_STORES = (
     "feature log: video statistics",
     "flow state: perceive",
     "flow state: profile",
+    "media files",
 )
-MEDIA_FILES = "media files"
 USER_STORES = (
     "redis: user features",
     "feature log",

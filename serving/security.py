@@ -1,11 +1,13 @@
 """What browsers are told to refuse: scripts, styles and requests that are not ours, and to be framed by others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.errors import ApiError, ErrorBody
+from serving.settings import LOOPBACK
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
@@ -35,12 +37,17 @@ def content_security_policy(media_origins: Sequence[str]) -> str:
     )
 
 
-class SecurityHeaders:
-    """Adds the headers to every answer that has none of its own."""
+def security_headers(media_origins: Sequence[str]) -> dict[str, str]:
+    """Return the headers of every answer."""
+    return _HEADERS | {"Content-Security-Policy": content_security_policy(media_origins)}
 
-    def __init__(self, app: ASGIApp, *, media_origins: Sequence[str]) -> None:
+
+class SecurityHeaders:
+    """Adds `headers` to every answer that has none of its own."""
+
+    def __init__(self, app: ASGIApp, *, headers: Mapping[str, str]) -> None:
         self._app = app
-        self._headers = _HEADERS | {"Content-Security-Policy": content_security_policy(media_origins)}
+        self._headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def secured(message: Message) -> None:
@@ -65,3 +72,27 @@ class SameSite:
             await ApiError(403, refusal).response()(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+class OwnNames:
+    """Refuses requests that call this machine by a name of others, where no key is needed.
+
+    Another site may have its own name point here (DNS rebinding); a browser then takes its scripts for ours.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (name := _name(Headers(scope=scope).get("host", ""))) not in LOOPBACK:
+            message = f"expected the host {' or '.join(sorted(LOOPBACK))}, got {name!r}: to be called otherwise, set api.keys"
+            await ApiError(403, ErrorBody("forbidden", message)).response()(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host

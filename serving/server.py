@@ -26,6 +26,7 @@ from serving.media_store import forget_left
 from serving.node import Check, Node
 from serving.ops.offsets import KafkaBroker
 from serving.ops.probes import Probe, triton_is_ready
+from serving.posters import forget_old_posters
 from serving.settings import ApiSettings, FeedSettings
 from streams.clock import now_ms
 from streams.dead_letters import DeadLetters
@@ -46,6 +47,8 @@ log = logging.getLogger(__name__)
 _SWITCH_S = 0.0005
 # How long the answers of /readyz are good for: an eager prober must not become the broker's load.
 _CHECKED_FOR_S = 2.0
+# How often stills of videos that left for their age are looked for: each look reads the whole folder.
+_POSTERS_EVERY_S = 3600.0
 
 
 def serve(
@@ -80,6 +83,7 @@ def serve(
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                forwarded_allow_ips=list(api.proxies),
                 timeout_graceful_shutdown=int(api.stop_grace_s),
             ),
             app.state.streams,
@@ -145,6 +149,8 @@ def application(
                 running.enter_context(closing(operations.start()))
                 running.enter_context(node.ops.running(probes))
                 running.enter_context(beating(Pulse("api"), aside))
+                sweep_posters = partial(_forget_old_posters, Path(api.posters_dir), kept_s=feed.max_age_h * 3600)
+                running.enter_context(every(_POSTERS_EVERY_S, sweep_posters, name="posters"))
                 running.enter_context(_sweeping(node.feed, readiness.followers["catalogue"], every_s=feed.shelf_every_s))
                 yield
 
@@ -196,6 +202,10 @@ class Readiness:
             detail = f"pages are made from memory: {error}"
             return Check(name="features", ok=False, required=False, detail=detail)
         return Check(name="features", ok=True, required=False)
+
+
+def _forget_old_posters(folder: Path, *, kept_s: float) -> None:
+    forget_old_posters(folder, before=time.time() - kept_s)
 
 
 @contextmanager

@@ -14,7 +14,9 @@ class ApiKey(BaseModel):
     """One client's key and what it may do."""
 
     # Without repr: whatever prints settings must not print keys.
-    key: str = Field(min_length=8, repr=False, description="the key itself, or 'sha256:' and the hex digest of it")
+    key: str = Field(
+        min_length=16, repr=False, description="the key itself, too long to be guessed, or 'sha256:' and the hex digest of it"
+    )
     scopes: frozenset[Scope] = Field(description="ingest: uploads, interactions, instructions; feed: pages; admin: all of it")
     name: str = Field("", description="whose key it is, for the logs")
 
@@ -34,7 +36,7 @@ class ApiSettings(BaseModel):
     keys: list[ApiKey] = Field(
         default_factory=list,
         description="who may come in; empty lets everyone on loopback in. Each is "
-        '{ key = "…" of 8 characters or more, or "sha256:" and its digest, scopes = ["ingest", "feed", "admin"], name = "…" }',
+        '{ key = "…" of 16 characters or more, or "sha256:" and its digest, scopes = ["ingest", "feed", "admin"], name = "…" }',
     )
     session_secret: str = Field(
         "",
@@ -43,6 +45,11 @@ class ApiSettings(BaseModel):
         "by a secret of the process, so that such sessions end with it",
     )
     session_h: float = Field(12.0, gt=0, description="how long a browser stays signed in: longer, and a lost one is in longer")
+    proxies: tuple[str, ...] = Field(
+        ("127.0.0.1",),
+        description="addresses or networks of proxies in front, whose X-Forwarded-Proto and -For are believed: behind one that "
+        "ends TLS and is not named here, cookies lack Secure",
+    )
     max_body_bytes: int = Field(2_000_000, ge=1_000, description="largest JSON body: 1,000 interactions are about 300 kB")
     max_batch: int = Field(
         1000, ge=1, le=1000, description="most interactions in one request; duplicates are known among a viewer's last 1,024"

@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from deploy.local.endpoints import Endpoints
 from deploy.local.stack import Stack
 from headwater.settings import Settings
 from streams.kafka import create_topics
+
+# No test is timed: on a busy machine the slowest of a hundred examples says nothing of our code.
+hypothesis_settings.register_profile("headwater", deadline=None)
+hypothesis_settings.load_profile("headwater")
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 HEADWATER = (sys.executable, "-c", "from headwater.cli import main; main()")

@@ -14,7 +14,7 @@ _MAX_AGE_S = 300
 
 def routes(node: Node) -> APIRouter:
     router = APIRouter(tags=["feed"], dependencies=[Depends(node.keys.needs("feed"))])
-    posters = Posters(node.api, node.media, node.feed.catalogue.is_gone)
+    posters = Posters(node.api, node.media, node.feed.catalogue.is_gone, node.files)
     described = answers(200, None, 404, 410, 503)
     described[200]["content"] = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}
     described[304] = {"description": "the still that the client has is the one"}

@@ -1,7 +1,6 @@
 """/v1/videos/{video_id}: what is known of a video, its media, its end and its takedown."""
 
 import asyncio
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,7 +14,7 @@ from serving.local_media import local_media, media_type
 from serving.node import Node, new_id
 from serving.openapi import Json, answers
 from serving.outputs import EventAccepted, Forgotten, VideoView, VideoViews, video_view
-from serving.purges import GONE_MARKS, MEDIA_FILES, SNAPSHOTS_OF_VIDEOS, VIDEO_STORES, expiring, later
+from serving.purges import GONE_MARKS, SNAPSHOTS_OF_VIDEOS, VIDEO_STORES, expiring, later
 from streams.events import LiveEnded, Takedown
 from streams.topics import PURGES, UPLOADS
 
@@ -98,9 +97,7 @@ def routes(node: Node) -> APIRouter:
     async def takedown(video_id: str, request: Request, reason: str = "") -> Json:
         """It leaves this node at once and every other within a second; the answer names every store and what went."""
         event = Takedown(event_id=new_id(), video_id=_id(video_id), at=node.clock(), reason=reason[:500])
-        card = node.feed.catalogue.find(video_id)
-        here = card is not None and (card.video.media_uri or "").startswith(Path(node.api.media_dir).resolve().as_uri())
-        with node.purges.expect(event.event_id, [*VIDEO_STORES, *([MEDIA_FILES] if here else [])]) as proofs:
+        with node.purges.expect(event.event_id, VIDEO_STORES) as proofs:
             memory = node.forget_video(video_id)
             await accept(node, UPLOADS, [event], trace=request.state.trace)
             stores, letters = await asyncio.gather(proofs.wait(node.api.purge_wait_s), node.forget_letters(video_id))

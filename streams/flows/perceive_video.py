@@ -145,10 +145,8 @@ class PerceiveLogic(StatefulBatchLogic[Titled, FromVideo, bytes]):
 
         def purge() -> dict[str, int]:
             erased = self._features.erase_video(video_id, VideoContent)
-            counts = erased | {"perceptions topic": int(shown), "flow state: perceive": int(known)}
-            if isinstance(ending, Takedown):
-                counts["media files"] = self._forget_media(video_id)
-            return counts
+            own = {"perceptions topic": int(shown), "flow state: perceive": int(known)}
+            return erased | own | {"media files": self._forget_media(video_id)}
 
         return [Send(PERCEPTIONS, video_id, None), Forget(ending.event_id, "video", video_id, purge)]
 

@@ -182,7 +182,7 @@ def test_a_video_that_was_taken_down_is_found_in_no_store(inside: Inside, shared
     assert status == 200
     assert answer["complete"], answer
     counts = {store["store"]: store["purged"] for store in answer["stores"] if store["status"] == "purged"}
-    assert set(counts) == {"memory of this API node", "dead-letters topic", "media files", *VIDEO_STORES}
+    assert set(counts) == {"memory of this API node", "dead-letters topic", *VIDEO_STORES}
     assert all(count > 0 for store, count in counts.items() if store != "dead-letters topic"), counts
 
     assert inside.ask("GET", f"/v1/videos/{name}")[0] == 410

@@ -51,7 +51,7 @@ def answers_as_described(operation: Any, mode: GenerationMode) -> list[str]:
     """Return what is wrong with the answers of one operation."""
 
     @seed(1)
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: schemathesis.Case) -> None:
         # A form's fields are texts, and "null" or "5" in one is as good a text as any: there is no wrong type to refuse.

@@ -22,7 +22,7 @@ LIKE = {"user_id": "u", "video_id": "v", "action": "like"}
 
 def client(world, **headers):
     transport = httpx.ASGITransport(create_app(world.node), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 
 def prove(world, stores, subject):
@@ -300,7 +300,7 @@ async def test_an_erasure_forgets_the_viewer_here_and_lists_every_store(world):
 
 async def test_a_key_opens_what_its_scopes_say(build):
     digest = hashlib.sha256(b"feed-key-1").hexdigest()
-    keys = [{"key": f"sha256:{digest}", "scopes": ["feed"]}, {"key": "admin-key", "scopes": ["admin"]}]
+    keys = [{"key": f"sha256:{digest}", "scopes": ["feed"]}, {"key": "admin-key-0123456789", "scopes": ["admin"]}]
     world = build(keys=keys, host="0.0.0.0")
     async with client(world) as http:
         asked = {"user_id": "u"}
@@ -309,14 +309,19 @@ async def test_a_key_opens_what_its_scopes_say(build):
         assert (await http.get("/v1/feed", params=asked, headers={"X-API-Key": "feed-key-1"})).status_code == 200
         assert (await http.get("/v1/feed", params=asked, headers={"Authorization": "Bearer feed-key-1"})).status_code == 200
         assert (await http.delete("/v1/videos/v", headers={"X-API-Key": "feed-key-1"})).status_code == 403
-        assert (await http.delete("/v1/videos/v", headers={"X-API-Key": "admin-key"})).status_code == 200
+        assert (await http.delete("/v1/videos/v", headers={"X-API-Key": "admin-key-0123456789"})).status_code == 200
         assert (await http.get("/healthz")).status_code == 200
 
 
 def test_an_api_open_to_the_world_needs_keys():
     with pytest.raises(ValidationError, match=r"api\.host is '0\.0\.0\.0' and api\.keys is empty"):
         ApiSettings(host="0.0.0.0")
-    ApiSettings(host="0.0.0.0", keys=[ApiKey(key="long-enough", scopes=frozenset({"admin"}))])
+    ApiSettings(host="0.0.0.0", keys=[ApiKey(key="long-enough-a-key", scopes=frozenset({"admin"}))])
+
+
+def test_a_key_that_could_be_guessed_is_refused():
+    with pytest.raises(ValidationError, match="at least 16 characters"):
+        ApiKey(key="short-enough", scopes=frozenset({"admin"}))
 
 
 # ── operation ────────────────────────────────────────────────────────────────────────────────────────────────────────

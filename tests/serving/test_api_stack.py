@@ -24,7 +24,7 @@ async def serving(stack) -> AsyncIterator[httpx.AsyncClient]:
     settings = stack.settings
     with application(settings.api, settings.feed, settings.kafka, settings.features, settings.media) as app:
         async with app.router.lifespan_context(app), httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://test"
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
         ) as http:  # fmt: skip
             await until(lambda: ready(http))
             yield http

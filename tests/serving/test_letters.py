@@ -192,7 +192,7 @@ def served(world) -> TopicInMemory:
 
 
 def client(world) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(world.node)), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(world.node)), base_url="http://localhost")
 
 
 async def test_a_replayed_letter_goes_to_its_topic_with_its_key_and_is_marked(world, served):

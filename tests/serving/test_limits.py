@@ -7,12 +7,12 @@ from serving.api import create_app
 from serving.limits import REMEMBERED, Rate
 
 pytestmark = pytest.mark.anyio
-KEYS = [{"key": "a-key-of-an-app", "scopes": ["ingest", "feed"]}, {"key": "another-apps-key", "scopes": ["ingest", "feed"]}]
+KEYS = [{"key": "the-key-of-an-app", "scopes": ["ingest", "feed"]}, {"key": "another-apps-key", "scopes": ["ingest", "feed"]}]
 
 
 def client(world, **headers):
     transport = httpx.ASGITransport(create_app(world.node), client=("203.0.113.7", 4711))
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 
 def taps(user_id: str, count: int) -> list[dict[str, str]]:

@@ -34,7 +34,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 async def send(world, clip: bytes) -> int:
     form = {"author_id": "ann", "title": "Red", "video_id": "red"}
     transport = httpx.ASGITransport(create_app(world.node))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         return (await http.post("/v1/uploads", data=form, files={"file": ("a.mp4", clip)})).status_code
 
 
@@ -60,7 +60,7 @@ async def test_the_file_of_a_retry_that_stands_is_kept_when_the_first_try_is_ref
 async def test_another_authors_video_can_not_be_replaced(world):
     world.put(world.perception("theirs", author="ben"))
     transport = httpx.ASGITransport(create_app(world.node))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         answer = await http.post("/v1/uploads", json={"author_id": "eve", "title": "Mine", "video_id": "theirs"})
         again = await http.post("/v1/uploads", json={"author_id": "ben", "title": "Still mine", "video_id": "theirs"})
     assert answer.status_code == 409

@@ -20,7 +20,7 @@ DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 def client(world) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(world.node)), base_url="http://test")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(world.node)), base_url="http://localhost")
 
 
 def heard(world, process: str, *, at: int, pid: int = 1, **more) -> None:
@@ -111,8 +111,9 @@ async def test_the_stream_begins_with_the_newest_view_and_goes_on_each_second(wo
                 return json.loads(re.search(r"^data: (.*)$", body, re.MULTILINE)[1])
 
     path = "/v1/ops/stream"
-    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "headers": [], "query_string": b"",
-             "http_version": "1.1", "scheme": "http", "server": ("test", 80), "client": ("127.0.0.1", 1)}  # fmt: skip
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b"",
+             "headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http", "server": ("test", 80),
+             "client": ("127.0.0.1", 1)}  # fmt: skip
     serving = asyncio.create_task(create_app(world.node)(scope, receive, got.put))
     try:
         assert (await sample())["values"]["catalogue_videos"] == 60.0
@@ -152,13 +153,13 @@ async def test_purges_are_told_of_with_their_proofs(world):
 
 
 async def test_everything_here_is_for_administrators(build):
-    world = build(keys=[{"key": "feed-key-1", "scopes": ["feed", "ingest"]}])
+    world = build(keys=[{"key": "feed-key-0123456789", "scopes": ["feed", "ingest"]}])
     paths = ("/v1/ops", "/v1/ops/history", "/v1/ops/stream", "/v1/dead-letters", "/v1/dead-letters/a/0/1", "/v1/purges")
     async with client(world) as http:
         for path in paths:
             assert (await http.get(path)).status_code == 401
-            assert (await http.get(path, headers={"X-API-Key": "feed-key-1"})).status_code == 403
-        answer = await http.post("/v1/dead-letters/a/0/1/replay", headers={"X-API-Key": "feed-key-1"})
+            assert (await http.get(path, headers={"X-API-Key": "feed-key-0123456789"})).status_code == 403
+        answer = await http.post("/v1/dead-letters/a/0/1/replay", headers={"X-API-Key": "feed-key-0123456789"})
         assert answer.status_code == 403
 
 

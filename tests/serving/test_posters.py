@@ -16,6 +16,7 @@ from models.perception.media import poster
 from models.settings import MediaSettings
 from serving.api import create_app
 from serving.keys import COOKIE
+from serving.posters import forget_old_posters
 from streams.ports import BadMedia
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,7 @@ def decoded(jpeg: bytes):
 
 def client(world, **headers):
     transport = httpx.ASGITransport(create_app(world.node), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 
 def clip_of(world, video_id="clip", frames=None):
@@ -157,6 +158,18 @@ async def test_a_still_goes_with_its_video_and_is_counted(world):
         assert (await http.get("/v1/videos/clip/poster")).status_code == 410
     assert not list(posters.rglob("*.jpg"))
     assert forget_files(media, posters, "clip") == 0
+
+
+async def test_an_old_still_goes_and_is_made_again_for_who_asks_yet(world):
+    clip_of(world)
+    folder = Path(world.node.api.posters_dir)
+    async with client(world) as http:
+        assert (await http.get("/v1/videos/clip/poster")).status_code == 200
+        [still] = folder.rglob("*.jpg")
+        assert forget_old_posters(folder, before=still.stat().st_mtime) == 0
+        assert forget_old_posters(folder, before=still.stat().st_mtime + 1) == 1
+        assert list(folder.iterdir()) == []
+        assert (await http.get("/v1/videos/clip/poster")).status_code == 200
 
 
 async def test_a_still_that_is_made_while_its_video_is_taken_down_is_not_kept(world):

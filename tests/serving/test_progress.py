@@ -121,7 +121,7 @@ async def test_only_the_last_uploads_are_remembered():
 
 async def test_the_route_tells_the_way_of_an_upload_made_here_of_an_old_video_and_of_none(world):
     transport = httpx.ASGITransport(create_app(world.node), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         await http.post("/v1/uploads", json={"video_id": "v", "author_id": "ann", "title": "Words"})
         (event,) = world.published.of(UPLOADS)
         world.node.follow_videos([perceived(world, "title", world.now + 30, event), shown(world.now + 40)])

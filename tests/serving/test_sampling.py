@@ -66,7 +66,7 @@ def traced(world):
 
 def client(world, trace):
     transport = httpx.ASGITransport(create_app(world.node), raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers={"traceparent": trace})
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers={"traceparent": trace})
 
 
 @pytest.mark.anyio

@@ -69,7 +69,7 @@ def test_winners_are_different_videos_of_different_authors_with_a_propensity(kno
     assert all(0.0 < pick.propensity <= 1.0 for pick in picks)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 9))
 def test_videos_win_as_often_as_their_propensity_says(seed):
     known = [(0, 0, 0), (2, 8, 1), (10, 20, 2), (1, 30, 3)]

@@ -17,7 +17,7 @@ KEYS = [{"key": FEED_KEY, "scopes": ["feed"], "name": "page"}, {"key": ADMIN_KEY
 FEED = "/v1/feed?user_id=u"
 
 
-def client(world, base_url="http://test", **more):
+def client(world, base_url="http://localhost", **more):
     transport = httpx.ASGITransport(create_app(world.node), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url=base_url, **more)
 

@@ -198,6 +198,15 @@ def test_a_video_that_is_no_live_room_can_not_be_ended() -> None:
     assert stages(video.until_something()) == ["frames"]
 
 
+def test_the_files_of_a_room_that_ended_go_with_it() -> None:
+    video = Video(Perceiver())
+    video.give(clip(kind="live"))
+    out = video.give(LiveEnded(event_id="x", video_id="v1", at=NOW))
+    [forget] = [item for item in out if isinstance(item, Forget)]
+    assert forget.purge()["media files"] == 1
+    assert video.forgotten == ["v1"]
+
+
 def test_a_fault_of_ours_costs_that_video_alone() -> None:
     video = Video(Perceiver())
     video.give(clip())

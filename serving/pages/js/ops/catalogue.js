@@ -1,6 +1,7 @@
 // What can be shown: how much of it, how old it is, and how new videos spend their exploration budget.
 
-import { h, keyed, setText } from "./dom.js";
+import { h } from "../dom.js";
+import { keyed, setText } from "./updates.js";
 import { quantity, stat } from "./figure.js";
 import { count, duration, hours, index, percent, plural, text } from "./format.js";
 import { term } from "./help.js";

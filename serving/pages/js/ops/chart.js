@@ -3,7 +3,8 @@
 import uPlot from "/static/vendor/uplot/uPlot.esm.js";
 
 import { colours } from "./colours.js";
-import { h, setAttribute, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { setText } from "./updates.js";
 import { clock, NONE, text } from "./format.js";
 import { TERMS } from "./glossary.js";
 import { term } from "./help.js";

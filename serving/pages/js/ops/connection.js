@@ -1,6 +1,6 @@
 // Staying in touch with the API: everything once, then the stream; after a loss again, a little later each time, with the history in between.
 
-import { ApiError, request } from "./api.js";
+import { ApiError, request } from "../http.js";
 
 // Samples come every second: after this long without one, something is wrong.
 const SILENCE_MS = 4000;
@@ -16,7 +16,7 @@ export async function follow({ onHistory, onSample, onState, unlock }) {
   for (;;) {
     try {
       await checkSession();
-      const view = await request("/v1/ops");
+      const view = await request("/v1/ops", { timeoutMs: 5000 });
       onSample({ view, values: null });
       onHistory(await request("/v1/ops/history", { timeoutMs: 15000 }));
       await stream((sample) => {
@@ -44,7 +44,7 @@ export async function follow({ onHistory, onSample, onState, unlock }) {
 async function checkSession() {
   const { open, scopes } = await request("/v1/session");
   if (open || scopes.includes("admin")) return;
-  throw new ApiError(scopes.length ? 403 : 401, "an admin key is needed");
+  throw new ApiError(scopes.length ? 403 : 401, { message: "an admin key is needed" });
 }
 
 /** Hand on samples until the stream ends or falls silent; then throw ApiError. */
@@ -54,7 +54,7 @@ function stream(onSample) {
     const end = (reason) => {
       clearTimeout(silence);
       source.close();
-      reject(new ApiError(0, reason));
+      reject(new ApiError(0, { message: reason }));
     };
     const listen = () => setTimeout(() => end(`nothing heard for ${SILENCE_MS / 1000} s`), SILENCE_MS);
     let silence = listen();

@@ -1,6 +1,7 @@
 // One number with its term, its unit and, where it is bad, a sign and a word: colour alone says nothing.
 
-import { h, icon, setAttribute, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { icon, setText } from "./updates.js";
 import { NONE } from "./format.js";
 import { term } from "./help.js";
 

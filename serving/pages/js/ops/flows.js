@@ -1,6 +1,7 @@
 // The four flows, a row each: whether it runs, how far behind it is, and what it costs.
 
-import { h, icon, setAttribute, setIcon, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { icon, setIcon, setText } from "./updates.js";
 import { quantity } from "./figure.js";
 import { bytes, count, duration, milliseconds, perSecond, percent, text } from "./format.js";
 import { table } from "./table.js";

@@ -1,6 +1,7 @@
 // The top of the page: the verdict in a sentence, and each server with its state in words, its detail and its answer time.
 
-import { h, icon, keyed, setAttribute, setIcon, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { icon, keyed, setIcon, setText } from "./updates.js";
 import { ago, milliseconds, plural, text } from "./format.js";
 import { TERMS } from "./glossary.js";
 import { term } from "./help.js";

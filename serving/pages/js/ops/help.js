@@ -1,6 +1,6 @@
 // Tips on terms: each term is a button with its explanation as its description. Pointer, focus or touch show it, Escape hides it.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { TERMS } from "./glossary.js";
 
 const SHOW_AFTER_MS = 120;

@@ -1,7 +1,8 @@
 // One dead letter, whole: where it came from, why it failed, its payload, and another try for it.
 
-import { request } from "./api.js";
-import { h, icon, setText } from "./dom.js";
+import { h } from "../dom.js";
+import { request } from "../http.js";
+import { icon, setText } from "./updates.js";
 import { bytes, clock, text } from "./format.js";
 
 export function letterDialog({ onReplayed }) {

@@ -1,7 +1,8 @@
 // Dead letters: a table that can be searched, and a dialog for each letter from which it is replayed.
 
-import { request } from "./api.js";
-import { h, icon, setAttribute, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { request } from "../http.js";
+import { icon, setText } from "./updates.js";
 import { clock, plural } from "./format.js";
 import { letterDialog } from "./letter_dialog.js";
 import { table } from "./table.js";

@@ -2,7 +2,8 @@
 
 import { catalogue } from "./catalogue.js";
 import { follow } from "./connection.js";
-import { h, icon, setAttribute, setIcon, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { icon, setIcon, setText } from "./updates.js";
 import { flows } from "./flows.js";
 import { ago } from "./format.js";
 import { health } from "./health.js";

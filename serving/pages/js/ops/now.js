@@ -1,6 +1,6 @@
 // The numbers of this moment that matter most, in one row.
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { stat } from "./figure.js";
 import { count, milliseconds, perSecond } from "./format.js";
 import { FEED_BUDGET_MS, FRESHNESS_BUDGET_MS, freshness, isBehind } from "./verdict.js";

@@ -2,7 +2,7 @@
 
 import { chart } from "./chart.js";
 import { watch } from "./colours.js";
-import { h, setAttribute } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
 import { bytes, count, index, milliseconds, perSecond } from "./format.js";
 import { FEED_BUDGET_MS, FRESHNESS_BUDGET_MS } from "./verdict.js";
 

@@ -1,7 +1,8 @@
 // Takedowns and erasures, and what each store proved of them.
 
-import { request } from "./api.js";
-import { h, icon, keyed, setAttribute, setIcon, setText } from "./dom.js";
+import { h, setAttribute } from "../dom.js";
+import { request } from "../http.js";
+import { icon, keyed, setIcon, setText } from "./updates.js";
 import { clock, plural } from "./format.js";
 
 const MOST = 50;

@@ -1,7 +1,8 @@
 // The admin key: asked for when the API wants one, exchanged for a cookie, and given back at sign-out. The key itself is not kept.
 
-import { ApiError, request } from "./api.js";
-import { h, icon, setText } from "./dom.js";
+import { h } from "../dom.js";
+import { ApiError, request } from "../http.js";
+import { icon, setText } from "./updates.js";
 
 /** Returns {unlock(error)}, which resolves once the API took a key; `button` signs out and is shown while that means anything. */
 export function session(button) {
@@ -27,7 +28,7 @@ export function session(button) {
     enter.disabled = true;
     setText(failed, "");
     try {
-      await request("/v1/session", { method: "POST", body: { key: key.value } });
+      await request("/v1/session", { method: "POST", json: { key: key.value } });
       key.value = "";
       dialog.close();
       taken();

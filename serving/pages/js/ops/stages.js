@@ -1,6 +1,7 @@
 // Where the time of a page goes: a bar for each stage, by kind, with the candidates that go in and come out.
 
-import { h, keyed, setText } from "./dom.js";
+import { h } from "../dom.js";
+import { keyed, setText } from "./updates.js";
 import { count, milliseconds, text } from "./format.js";
 
 const KINDS = ["hydrator", "source", "filter", "scorer", "selector", "effect"];

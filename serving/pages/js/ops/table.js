@@ -1,6 +1,7 @@
 // A table on a wide window, a card for each row on a narrow one. Roles are written out, as display rules would take them away.
 
-import { h, keyed } from "./dom.js";
+import { h } from "../dom.js";
+import { keyed } from "./updates.js";
 import { term } from "./help.js";
 
 /**

@@ -1,6 +1,7 @@
 // The list of what happened, beside everything else on a wide window.
 
-import { h, icon, keyed, setText } from "./dom.js";
+import { h } from "../dom.js";
+import { icon, keyed, setText } from "./updates.js";
 import { clock } from "./format.js";
 import { incidents, since } from "./incidents.js";
 

@@ -27,28 +27,7 @@
  * @typedef {{id: string, header: string}} Trace
  */
 
-const TIMEOUT_MS = 10_000;
-
-/** What the API, or the way to it, said no with. `status` is 0 where no answer came. */
-export class ApiError extends Error {
-  /**
-   * @param {number} status
-   * @param {{message: string, type?: string, index?: number}} body
-   * @param {number | null} [retryAfterMs]
-   */
-  constructor(status, body, retryAfterMs = null) {
-    super(body.message);
-    this.status = status;
-    this.type = body.type ?? "error";
-    this.index = body.index;
-    this.retryAfterMs = retryAfterMs;
-  }
-
-  /** Whether the same request may succeed later. */
-  get passing() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
-  }
-}
+import { request } from "../http.js";
 
 /** Called at each 401: the page then asks for a key. */
 export const hooks = { keyNeeded: () => {} };
@@ -63,46 +42,16 @@ export function newTrace() {
 /**
  * @param {string} method
  * @param {string} path
- * @param {{json?: unknown, trace?: Trace, keepalive?: boolean, timeoutMs?: number}} [options]
+ * @param {{json?: unknown, trace?: Trace, keepalive?: boolean}} [options]
  * @returns {Promise<any>} the answer's JSON; null where it has no body
  */
-async function request(method, path, { json, trace, keepalive = false, timeoutMs = TIMEOUT_MS } = {}) {
-  const headers = {};
-  if (json !== undefined) headers["Content-Type"] = "application/json";
-  if (trace) headers.traceparent = trace.header;
-  let answer;
+async function ask(method, path, { json, trace, keepalive } = {}) {
   try {
-    answer = await fetch(path, {
-      method,
-      headers,
-      keepalive,
-      body: json === undefined ? undefined : JSON.stringify(json),
-      signal: AbortSignal.timeout(timeoutMs),
-    });
-    if (answer.ok) return answer.status === 204 ? null : await answer.json();
+    return await request(path, { method, json, keepalive, headers: trace ? { traceparent: trace.header } : {} });
   } catch (error) {
-    const late = error instanceof DOMException && error.name === "TimeoutError";
-    throw new ApiError(0, { message: late ? `no answer within ${timeoutMs / 1_000} s` : "the API can’t be reached", type: "unreachable" });
+    if (error.status === 401) hooks.keyNeeded();
+    throw error;
   }
-  if (answer.status === 401) hooks.keyNeeded();
-  throw await refusal(answer.status, answer.headers.get("Retry-After"), () => answer.json());
-}
-
-/**
- * @param {number} status
- * @param {string | null} retryAfter seconds, as HTTP says it
- * @param {() => Promise<any> | any} read the body
- * @returns {Promise<ApiError>}
- */
-export async function refusal(status, retryAfter, read) {
-  let body;
-  try {
-    body = (await read()).error;
-  } catch {
-    body = undefined;
-  }
-  const seconds = Number(retryAfter);
-  return new ApiError(status, body ?? { message: `the answer was ${status}` }, retryAfter && seconds >= 0 ? seconds * 1000 : null);
 }
 
 /**
@@ -113,35 +62,35 @@ export async function refusal(status, retryAfter, read) {
 export function feed(userId, { limit = 10, unshown = [], trace } = {}) {
   const query = new URLSearchParams({ user_id: userId, limit: String(limit), explain: "true" });
   for (const id of unshown) query.append("unshown", id);
-  return request("GET", `/v1/feed?${query}`, { trace });
+  return ask("GET", `/v1/feed?${query}`, { trace });
 }
 
 /** @param {string[]} ids @returns {Promise<{videos: any[]}>} those of the videos that may be shown */
 export function videos(ids) {
-  return request("GET", `/v1/videos?${new URLSearchParams(ids.map((id) => ["ids", id]))}`);
+  return ask("GET", `/v1/videos?${new URLSearchParams(ids.map((id) => ["ids", id]))}`);
 }
 
 /** @param {object[]} events @param {{trace?: Trace, keepalive?: boolean}} [options] */
 export function interact(events, options) {
-  return request("POST", "/v1/interactions", { json: events, ...options });
+  return ask("POST", "/v1/interactions", { json: events, ...options });
 }
 
 /** @param {object} instruction @param {Trace} trace */
 export function instruct(instruction, trace) {
-  return request("POST", "/v1/instructions", { json: instruction, trace });
+  return ask("POST", "/v1/instructions", { json: instruction, trace });
 }
 
 /** @param {string} userId @returns {Promise<any>} what became of it, store by store */
 export function erase(userId) {
-  return request("DELETE", `/v1/users/${encodeURIComponent(userId)}`);
+  return ask("DELETE", `/v1/users/${encodeURIComponent(userId)}`);
 }
 
 /** @returns {Promise<{open: boolean, scopes: string[]}>} */
 export function session() {
-  return request("GET", "/v1/session");
+  return ask("GET", "/v1/session");
 }
 
 /** @param {string} key */
 export function openSession(key) {
-  return request("POST", "/v1/session", { json: { key } });
+  return ask("POST", "/v1/session", { json: { key } });
 }

@@ -16,7 +16,7 @@
  * @property {import("./watch.js").Seen} seen
  */
 
-import { h } from "./dom.js";
+import { h } from "../dom.js";
 import { icon } from "./icons.js";
 import { unseen } from "./watch.js";
 

@@ -4,7 +4,8 @@
  * duplicates, so whatever may not have arrived is simply sent again.
  */
 
-import { ApiError, interact } from "./api.js";
+import { ApiError } from "../http.js";
+import { interact } from "./api.js";
 import { sessionId, storage, viewerId } from "./identity.js";
 
 const FLUSH_EVERY_MS = 3_000;

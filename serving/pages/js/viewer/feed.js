@@ -5,10 +5,11 @@
  * @typedef {import("./card.js").Card} Card
  */
 
+import { ApiError } from "../http.js";
 import * as api from "./api.js";
 import { makeCard, showLiked } from "./card.js";
-import { reducedMotion } from "./dom.js";
 import { viewerId } from "./identity.js";
+import { reducedMotion } from "./words.js";
 
 const PAGE = 10;
 // Asked for while so many are left: a page takes less long than swiping past one card.
@@ -21,7 +22,7 @@ const SETTLED_MS = 500;
 export class Feed {
   /**
    * @param {HTMLElement} root
-   * @param {{onCards: () => void, onError: (error: api.ApiError) => void, onEmpty: () => void, onReached: () => void}} told
+   * @param {{onCards: () => void, onError: (error: ApiError) => void, onEmpty: () => void, onReached: () => void}} told
    */
   constructor(root, told) {
     this.root = root;
@@ -68,7 +69,7 @@ export class Feed {
       if (!this.cards.length) this.told.onEmpty();
       return cards.length > 0;
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       this.told.onError(error);
       return false;
     } finally {
@@ -82,7 +83,7 @@ export class Feed {
    * @param {string} cause what to say on cards that were not coming before
    * @param {api.Trace} [trace]
    * @returns {Promise<{page: api.Page, changed: Card[]}>} `changed`: those that were not coming before
-   * @throws {api.ApiError} the feed stays as it is
+   * @throws {ApiError} the feed stays as it is
    */
   async renew(cause, trace) {
     const generation = (this.generation += 1);

@@ -1,6 +1,7 @@
 /** Looks whether what waits in the feed may still be shown, so that a video that was taken down is skipped, not met. */
 
-import { ApiError, videos } from "./api.js";
+import { ApiError } from "../http.js";
+import { videos } from "./api.js";
 import { toast } from "./toast.js";
 
 // A takedown is gone from new pages at once; on an open one it may wait this long, still ahead of the viewer.

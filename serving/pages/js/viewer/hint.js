@@ -1,6 +1,6 @@
 /** What a first visitor is told: one line on what this is, until something was liked or the line was waved away. */
 
-import { byId } from "./dom.js";
+import { byId } from "../dom.js";
 import { storage } from "./identity.js";
 
 const KEY = "headwater.hint";

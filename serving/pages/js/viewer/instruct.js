@@ -1,7 +1,8 @@
 /** The box for wishes in words, with examples, and what became of the last one: read off the reasons of the next page. */
 
-import { byId, counted, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 import { isAnswer } from "./loop.js";
+import { counted } from "./words.js";
 
 /** @param {import("./loop.js").Loop} loop @param {() => void} onSeen the viewer wants to see what changed */
 export function installAsk(loop, onSeen) {

@@ -17,6 +17,7 @@
  * @property {string} trouble why it got no further
  */
 
+import { ApiError } from "../http.js";
 import * as api from "./api.js";
 import { viewerId } from "./identity.js";
 
@@ -91,7 +92,7 @@ export class Loop extends EventTarget {
     try {
       await run(round, trace);
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       round.trouble = error.message;
     }
     this.#tell(round);

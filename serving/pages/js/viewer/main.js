@@ -1,10 +1,11 @@
 /** The viewer's page, put together: feed, player, watch, queue and the sheets around them. */
 
-import { Feed } from "./feed.js";
-import { ApiError, videos } from "./api.js";
+import { byId } from "../dom.js";
+import { ApiError } from "../http.js";
+import { videos } from "./api.js";
 import { asked, makeCard, mend, showLiked } from "./card.js";
-import { byId, duration } from "./dom.js";
 import { EventQueue } from "./events.js";
+import { Feed } from "./feed.js";
 import { watchForTakedowns } from "./gone.js";
 import { endHint, installHint } from "./hint.js";
 import { viewerId } from "./identity.js";
@@ -23,6 +24,7 @@ import { Upload } from "./upload.js";
 import { Watch } from "./watch.js";
 import { effectMs, nounOf } from "./waterfall.js";
 import { openWhy, why } from "./why.js";
+import { duration } from "./words.js";
 
 // An empty catalogue is looked at again this often: the first upload shall be seen.
 const EMPTY_AGAIN_MS = 2_000;

@@ -1,9 +1,11 @@
 /** The menu: who watches, another viewer, and being forgotten, with the proofs store by store. */
 
+import { byId, h } from "../dom.js";
+import { ApiError } from "../http.js";
 import * as api from "./api.js";
-import { byId, counted, h } from "./dom.js";
 import { becomeViewer, newViewerId, viewerId } from "./identity.js";
 import { may } from "./session.js";
+import { counted } from "./words.js";
 
 /**
  * @param {import("./events.js").EventQueue} queue
@@ -44,7 +46,7 @@ export function installMenu(queue, onViewer) {
       place.replaceChildren(...forgotten(id, proofs));
       become(newViewerId());
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       place.replaceChildren(h("p", { class: "trouble" }, `It could not be done: ${error.message}`));
     }
   });

@@ -5,8 +5,9 @@
  * @typedef {import("./loop.js").Round} Round
  */
 
-import { byId, counted, duration, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 import { effectMs, nounOf, told, waterfall } from "./waterfall.js";
+import { counted, duration } from "./words.js";
 
 const CHANGES_SHOWN = 3;
 

@@ -3,9 +3,9 @@
  * give their memory and connections back. Sound is off until asked for, as browsers demand, and then stays as chosen.
  */
 
-import { h } from "./dom.js";
-import { changeIcon } from "./icons.js";
+import { h } from "../dom.js";
 import { showBroken } from "./card.js";
+import { changeIcon } from "./icons.js";
 import { storage } from "./identity.js";
 
 // How long the line under a title card takes to fill: about as long as reading it. It means nothing beyond that.

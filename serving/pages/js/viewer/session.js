@@ -3,8 +3,9 @@
  * too. The page never keeps the key.
  */
 
+import { byId } from "../dom.js";
+import { ApiError } from "../http.js";
 import * as api from "./api.js";
-import { byId } from "./dom.js";
 
 /** What this page may do; `admin` is what erasing a viewer needs. */
 export const access = { open: true, scopes: /** @type {string[]} */ ([]) };
@@ -30,7 +31,7 @@ export async function openSession(onOpened) {
       byId("key").close();
       onOpened();
     } catch (error) {
-      if (!(error instanceof api.ApiError)) throw error;
+      if (!(error instanceof ApiError)) throw error;
       byId("key-error").textContent = error.status === 401 ? "This key is not known here." : error.message;
       field.setAttribute("aria-invalid", "true");
       field.focus();
@@ -39,7 +40,7 @@ export async function openSession(onOpened) {
   try {
     await look();
   } catch (error) {
-    if (!(error instanceof api.ApiError)) throw error;
+    if (!(error instanceof ApiError)) throw error;
     return true; // whatever is wrong, the feed will say it
   }
   if (may("feed")) return true;

@@ -3,7 +3,8 @@
  * can't be asked and taps that wait, and asks again with growing pauses until both are over.
  */
 
-import { byId, counted } from "./dom.js";
+import { byId } from "../dom.js";
+import { counted } from "./words.js";
 
 const FIRST_AGAIN_MS = 1_000;
 const LONGEST_AGAIN_MS = 15_000;
@@ -20,7 +21,7 @@ export class Status {
     addEventListener("offline", () => this.failed(null));
   }
 
-  /** The feed could not be asked. @param {import("./api.js").ApiError | null} error */
+  /** The feed could not be asked. @param {import("../http.js").ApiError | null} error */
   failed(error) {
     this.away = true;
     clearTimeout(this.timer);
@@ -38,7 +39,7 @@ export class Status {
     this.#draw();
   }
 
-  /** @param {{waiting: number, error: import("./api.js").ApiError | null}} state of the queue after an attempt */
+  /** @param {{waiting: number, error: import("../http.js").ApiError | null}} state of the queue after an attempt */
   queue({ waiting, error }) {
     this.waiting = error?.passing ? waiting : 0;
     this.#draw();

@@ -3,8 +3,9 @@
  * milliseconds since it was accepted, or the reason why it got no further.
  */
 
-import { duration, h } from "./dom.js";
+import { h } from "../dom.js";
 import { icon } from "./icons.js";
+import { duration } from "./words.js";
 
 const STEPS = [
   ["accepted", "Accepted", "the stream has it"],

@@ -1,6 +1,6 @@
 /** One short confirmation at a time, seen for a moment and read out by screen readers. */
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 
 const SHOWN_MS = 5_000;
 let timer = 0;

@@ -3,12 +3,14 @@
  * to the front of what comes next.
  */
 
-import { refusal, videos } from "./api.js";
+import { byId, h } from "../dom.js";
+import { refusal } from "../http.js";
+import { videos } from "./api.js";
 import { asked, makeCard } from "./card.js";
-import { byId, duration, h } from "./dom.js";
 import { viewerId } from "./identity.js";
 import { Steps } from "./steps.js";
 import { toast } from "./toast.js";
+import { duration } from "./words.js";
 
 const SERVABLE_WITHIN_MS = 5_000;
 

@@ -4,7 +4,8 @@
  * @typedef {import("./loop.js").Round} Round
  */
 
-import { duration, h } from "./dom.js";
+import { h } from "../dom.js";
+import { duration } from "./words.js";
 
 const STEPS = {
   tap: ["Event", "Your tap reached the broker"],

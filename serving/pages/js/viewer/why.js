@@ -1,6 +1,6 @@
 /** Why a video is in its place: the reason in words, who found it, what its score adds up from, and how sure the place was. */
 
-import { byId, h } from "./dom.js";
+import { byId, h } from "../dom.js";
 
 const SOURCES = {
   "asked-for": "close to what you asked for in words",

@@ -1,19 +1,6 @@
-// Building elements, and bringing them up to date without rebuilding them: focus and open tips survive every second's news.
+// Bringing elements up to date without rebuilding them: focus and open tips survive every second's news.
 
-/** An element; `properties` are attributes, except functions, which listen (`onclick`), and true or false. */
-export function h(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) setAttribute(element, name, value);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
-}
-
-/** Set one attribute, or listen; null and false remove it. Nothing is touched where nothing changes. */
-export function setAttribute(element, name, value) {
-  if (typeof value === "function") element.addEventListener(name.slice(2), value);
-  else if (value === null || value === undefined || value === false) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value === true ? "" : value);
-}
+import { h, setAttribute } from "../dom.js";
 
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
