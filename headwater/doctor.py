@@ -89,8 +89,6 @@ def _packages() -> Iterable[Finding]:
 
 def _programs(settings: Settings) -> Iterable[Finding]:
     wanted: dict[str, Callable[[], Path]] = {}
-    if not settings.kafka.bootstrap_servers:
-        wanted["broker program"] = binaries.tansu
     if not settings.features.connection_string:
         wanted["redis program"] = binaries.redis
     if not settings.triton.grpc_url:

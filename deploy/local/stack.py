@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from deploy.local import redis, tansu, triton
+from deploy.local import kafka as embedded_kafka
+from deploy.local import redis, triton
 from deploy.local.endpoints import Endpoints
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.process import RunningServer, Server
@@ -55,7 +56,7 @@ class Stack:
         }
         if not kafka.bootstrap_servers:
             port = choose(settings.kafka_port, setting="stack.kafka_port")
-            self._servers.append(tansu.server(port))
+            self._servers.append(embedded_kafka.server(port, var / "broker"))
             addresses["kafka"] = f"{LOOPBACK}:{port}"
         if not features.connection_string:
             port = choose(settings.redis_port, setting="stack.redis_port")

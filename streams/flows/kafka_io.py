@@ -53,12 +53,12 @@ Keyed: TypeAlias = tuple[str, Received]
 
 
 def events_of(
-    flow: Dataflow, kafka: KafkaSettings, topic: Topic, pulse: Pulse, *, wait_ms: int = 10
+    flow: Dataflow, kafka: KafkaSettings, topic: Topic, pulse: Pulse, *, wait_ms: int = 0
 ) -> tuple[Stream[Keyed], Stream[tuple[str, Send]]]:
     """Read `topic` from the beginning, or from where recovery left it.
 
-    `wait_ms` is how long an event may wait to be read. Returns its events by key, and its dead letters ready for `publish`:
-    bad input never stops the flow.
+    `wait_ms` is how long an event may wait for others to be read with it. Returns its events by key, and its dead letters ready
+    for `publish`: bad input never stops the flow.
     """
     check_broker(kafka, timeout_s=15.0)
     source = StoppableSource(

@@ -47,7 +47,8 @@ def test_a_stopped_stack_leaves_no_process(tmp_path: Path):
     before = set(psutil.Process().children(recursive=True))
     with stack_in(tmp_path):
         started = set(psutil.Process().children(recursive=True)) - before
-        assert {process.name() for process in started} >= {"tansu", "redis-server"}
+        assert "redis-server" in {process.name() for process in started}
+        assert any("deploy.local.broker" in process.cmdline() for process in started)
     assert not set(psutil.Process().children(recursive=True)) - before
 
 
@@ -77,15 +78,16 @@ def test_servers_end_with_a_parent_that_is_killed(tmp_path: Path):
 @pytest.mark.stack
 def test_a_server_that_died_is_seen_and_started_again_at_its_address(tmp_path: Path):
     with stack_in(tmp_path) as servers:
-        broker = next(child for child in psutil.Process().children() if child.name() == "tansu" and not_shared(child, servers))
+        broker = next(child for child in psutil.Process().children() if is_broker(child, servers))
         broker.kill()
         wait_until(lambda: servers.ended() == {"broker": -signal.SIGKILL})
         servers.restart("broker")
         assert check_broker(KafkaSettings(bootstrap_servers=servers.endpoints.kafka), timeout_s=5.0) == 1
 
 
-def not_shared(process: psutil.Process, servers: Stack) -> bool:
-    return f"tcp://{servers.endpoints.kafka}" in process.cmdline()
+def is_broker(process: psutil.Process, servers: Stack) -> bool:
+    command = process.cmdline()
+    return "deploy.local.broker" in command and servers.endpoints.kafka.rpartition(":")[2] in command
 
 
 def test_a_server_that_dies_at_its_start_is_reported_with_the_end_of_its_log(tmp_path: Path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from deploy.local import redis, tansu, triton
+from deploy.local import kafka, redis, triton
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.process import RunningServer, Server
 from deploy.local.triton import TritonPorts
@@ -112,7 +112,7 @@ class Servers:
         usual = Settings.model_validate({}).stack
         models, env = MODELS, usual.triton_env
         self._servers = {
-            "broker": _behind(self.gate),
+            "broker": _behind(self.gate, folder / "broker"),
             "redis": redis.server(self.redis_port, folder / "redis"),
             "triton": triton.server(self.triton_ports, environment=env, models_dir=models, folder=folder / "triton"),
         }
@@ -174,12 +174,9 @@ class Servers:
         self._running[name] = RunningServer(self._servers[name], log=self._folder / "log" / f"{name}.log")
 
 
-def _behind(gate: Gate) -> Server:
-    server = tansu.server(gate.target)
-    advertised = f"tcp://{gate.address}"
-    command = list(server.command)
-    command[command.index("--advertised-listener-url") + 1] = advertised
-    return Server(name=server.name, command=command, ready=server.ready)
+def _behind(gate: Gate, folder: Path) -> Server:
+    server = kafka.server(gate.target, folder)
+    return Server(name=server.name, command=[*server.command, "--advertised", gate.address], ready=server.ready)
 
 
 def _family(pid: int) -> list[psutil.Process]:

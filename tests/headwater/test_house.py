@@ -59,7 +59,7 @@ class Up:
         return [process for process in self.family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
     def child(self, name: str) -> psutil.Process:
-        return next(process for process in self.family if process.name() == name)
+        return next(process for process in self.family if name in (process.name(), *process.cmdline()))
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_what_dies_is_started_again_and_nothing_outlives_a_killed_house(up: Up):
     wait_until(lambda: up.says("redis runs again"), timeout_s=20.0)
 
     # The embedded broker comes back empty: topics are created again, and the flows begin again with it.
-    up.child("tansu").kill()
+    up.child("deploy.local.broker").kill()
     wait_until(lambda: up.says("broker runs again"), timeout_s=40.0)
     assert up.says("recovery snapshots of its last run were dropped")
     kafka = Settings.model_validate({}).at(endpoints).kafka
