@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 _SWITCH_S = 0.0005
 # How long the answers of /readyz are good for: an eager prober must not become the broker's load.
 _CHECKED_FOR_S = 2.0
+# What is new of videos waits so long for more of it: statistics come with each tap, and each wake-up takes from requests.
+_VIDEOS_WAIT_MS = 20
 # How often stills of videos that left for their age are looked for: each look reads the whole folder.
 _POSTERS_EVERY_S = 3600.0
 
@@ -128,7 +130,7 @@ def application(
         )
         held.enter_context(closing(node.feed.viewers))
         readiness.followers = {
-            "catalogue": Follower(kafka, Catalogue.topics, node.follow_videos, name="catalogue"),
+            "catalogue": Follower(kafka, Catalogue.topics, node.follow_videos, wait_ms=_VIDEOS_WAIT_MS, name="catalogue"),
             "plans": Follower(kafka, [PLANS], node.follow_plans, name="plans"),
             "purges": Follower(kafka, [PURGES], node.purges.follow, from_end=True, name="purges"),
             "spans": Follower(kafka, [SPANS], node.follow_spans, from_end=True, name="spans"),

@@ -84,7 +84,7 @@ class Follower:
         handle: Callable[[list[Followed]], None],
         *,
         from_end: bool = False,
-        wait_ms: int = 20,
+        wait_ms: int = 0,
         at_once: int = 1000,
         name: str = "follower",
     ) -> None:

@@ -38,10 +38,6 @@ FromVideo: TypeAlias = FeatureRow | Send | Forget
 UNTOUCHED_MS = MAX_AGE_MS + 86_400_000
 
 
-# A takedown's proofs wait for this flow, too; the feeds do not.
-ENDS_WAIT_MS = 50
-
-
 class ViewerLogic(StatefulBatchLogic[Received, FromViewer, bytes]):
     """One viewer in the flow. A batch makes one row a view, however many events it holds."""
 
@@ -210,7 +206,7 @@ def build(
     flow = Dataflow("profile")
     interactions, dead_letters = events_of(flow, kafka, INTERACTIONS, pulse)
     # One bad event is one dead letter: perceive makes those of uploads.
-    uploads, _ = events_of(flow, kafka, UPLOADS, pulse, wait_ms=ENDS_WAIT_MS)
+    uploads, _ = events_of(flow, kafka, UPLOADS, pulse)
     rows, stats = graph(interactions, uploads, videos=videos, features=features, tracer=tracer)
     write_features("features", rows, features, producer, pulse)
     publish("publish", [stats, dead_letters], producer, pulse)

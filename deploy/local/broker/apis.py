@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -174,28 +173,45 @@ class Apis:
         )
 
     async def _fetch(self, request: Request) -> Any:
-        body = request.body
-        deadline = asyncio.get_running_loop().time() + body.max_wait.total_seconds()
-        came = asyncio.Event()
-        with ExitStack() as woken:
-            for topic in body.topics:
-                for asked in topic.partitions:
-                    if (partition := self._topics.partition(topic.topic, asked.partition)) is not None:
-                        woken.enter_context(partition.wakes(came))
-            while True:
-                came.clear()
-                answer, size, wrong = self._read(request)
-                left_s = deadline - asyncio.get_running_loop().time()
-                if wrong or size >= body.min_bytes or left_s <= 0:
-                    return answer
-                try:
-                    await asyncio.wait_for(came.wait(), left_s)
-                except TimeoutError:
-                    return self._read(request)[0]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + request.body.max_wait.total_seconds()
+        while not self._is_enough(request) and loop.time() < deadline:
+            await self._next_batch(request, deadline)
+        return self._read(request)
 
-    def _read(self, request: Request) -> tuple[Any, int, bool]:
-        """Return what there is now, its size, and whether the client must be told at once that it asked for what is not."""
-        make, size, wrong, topics = request.answer, 0, False, []
+    def _is_enough(self, request: Request) -> bool:
+        """Return whether there is what was asked for at least, or the client must be told that it asked for what is not."""
+        size = 0
+        for topic in request.body.topics:
+            for asked in topic.partitions:
+                partition = self._topics.partition(topic.topic, asked.partition)
+                if partition is None or not partition.log.start <= asked.fetch_offset <= partition.log.end:
+                    return True
+                size += partition.log.bytes_from(asked.fetch_offset)
+        return size >= request.body.min_bytes
+
+    async def _next_batch(self, request: Request, deadline: float) -> None:
+        """Return when one comes to any of the partitions asked for, or at the deadline."""
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
+        partitions = [
+            partition
+            for topic in request.body.topics
+            for asked in topic.partitions
+            if (partition := self._topics.partition(topic.topic, asked.partition)) is not None
+        ]
+        timer = loop.call_at(deadline, _wake, came)
+        try:
+            for partition in partitions:
+                partition.waiting.add(came)
+            await came
+        finally:
+            timer.cancel()
+            for partition in partitions:
+                partition.waiting.discard(came)
+
+    def _read(self, request: Request) -> Any:
+        make, size, topics = request.answer, 0, []
         for topic in request.body.topics:
             partitions = []
             for asked in topic.partitions:
@@ -212,7 +228,7 @@ class Apis:
                             records = partition.log.read(asked.fetch_offset, min(asked.partition_max_bytes, max(room, 0)))
                     except OffsetOutOfRange:
                         error = ErrorCode.offset_out_of_range
-                size, wrong = size + len(records), wrong or error is not ErrorCode.none
+                size += len(records)
                 partitions.append(
                     make(
                         "PartitionData",
@@ -226,8 +242,7 @@ class Apis:
                     )
                 )
             topics.append(make("FetchableTopicResponse", topic=topic.topic, partitions=tuple(partitions)))
-        answer = make("FetchResponse", throttle_time=_NONE, error_code=ErrorCode.none, session_id=0, responses=tuple(topics))
-        return answer, size, wrong
+        return make("FetchResponse", throttle_time=_NONE, error_code=ErrorCode.none, session_id=0, responses=tuple(topics))
 
     async def _list_offsets(self, request: Request) -> Any:
         make = request.answer
@@ -259,3 +274,8 @@ class Apis:
             timestamp=time,
             offset=offset,
         )
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

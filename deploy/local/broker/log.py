@@ -82,7 +82,7 @@ class Log:
             raise OffsetOutOfRange(f"expected {self.start} to {self.end}, got {offset}")
         if offset == self.end:
             return b""
-        segment = self._segments[bisect_right(self._segments, offset, key=lambda one: one.offsets[0]) - 1]
+        segment = self._segments[bisect_right(self._segments, offset, key=_first_offset) - 1]
         first = bisect_right(segment.offsets, offset) - 1
         begin = segment.positions[first]
         limit = begin + max_bytes
@@ -93,6 +93,15 @@ class Log:
             one_at_least = first + 1
             stop = segment.positions[max(within, one_at_least)] if one_at_least < len(segment.positions) else segment.size
         return os.pread(segment.file.fileno(), stop - begin, begin)
+
+    def bytes_from(self, offset: int) -> int:
+        """Return the size of all batches from the one that holds `offset`, of start to end, on."""
+        if offset == self.end:
+            return 0
+        at = bisect_right(self._segments, offset, key=_first_offset) - 1
+        segment = self._segments[at]
+        begin = segment.positions[bisect_right(segment.offsets, offset) - 1]
+        return segment.size - begin + sum(later.size for later in self._segments[at + 1 :])
 
     def offset_at(self, time: int) -> tuple[int, int] | None:
         """Return the offset and time of the first batch that is not older than `time` (Unix ms), None where all are."""
@@ -106,3 +115,7 @@ class Log:
         """Let go of the files whose newest batch is older than `before` (Unix ms); the one that is written to stays."""
         while len(self._segments) > 1 and self._segments[0].times[-1] < before:
             self._segments.pop(0).file.close()
+
+
+def _first_offset(segment: _Segment) -> int:
+    return segment.offsets[0]

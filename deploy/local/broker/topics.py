@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.local.broker.batch import batch_of
@@ -25,7 +24,8 @@ class Partition:
     def __init__(self, log: Log) -> None:
         self.log = log
         self._sequences = Sequences()
-        self._waiting: set[asyncio.Event] = set()
+        self.waiting: set[asyncio.Future[None]] = set()
+        """What is to be done at the next batch; each takes itself out."""
 
     def append(self, data: bytes, *, appended_at: int | None, max_bytes: int) -> int:
         """Take a batch and return the offset of its first record; one that was sent before lies where it lay.
@@ -41,18 +41,10 @@ class Partition:
         if offset is None:
             offset = self.log.append(batch, appended_at=appended_at)
             self._sequences.note(batch, offset)
-            for waiting in self._waiting:
-                waiting.set()
+            for waiting in self.waiting:
+                if not waiting.done():
+                    waiting.set_result(None)
         return offset
-
-    @contextmanager
-    def wakes(self, waiting: asyncio.Event) -> Iterator[None]:
-        """Set `waiting` at each batch that comes while the block runs."""
-        self._waiting.add(waiting)
-        try:
-            yield
-        finally:
-            self._waiting.discard(waiting)
 
 
 class Topic:
