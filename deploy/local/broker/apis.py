@@ -181,6 +181,7 @@ class Apis:
 
     def _is_enough(self, request: Request) -> bool:
         """Return whether there is what was asked for at least, or the client must be told that it asked for what is not."""
+        enough: int = request.body.min_bytes
         size = 0
         for topic in request.body.topics:
             for asked in topic.partitions:
@@ -188,7 +189,7 @@ class Apis:
                 if partition is None or not partition.log.start <= asked.fetch_offset <= partition.log.end:
                     return True
                 size += partition.log.bytes_from(asked.fetch_offset)
-        return size >= request.body.min_bytes
+        return size >= enough
 
     async def _next_batch(self, request: Request, deadline: float) -> None:
         """Return when one comes to any of the partitions asked for, or at the deadline."""
