@@ -19,7 +19,7 @@ from headwater.flows import FLOWS
 from headwater.settings import Settings, load
 
 FLOW_PROCESSES = tuple(f"flow-{name}" for name in FLOWS)
-# What may be killed while nothing is lost. The broker is not among them: the embedded one keeps all in memory.
+# What may be killed while nothing is lost. The broker is not among them: the embedded one forgets all.
 MORTAL = (*FLOW_PROCESSES, "api", "redis", "triton")
 # Longer than on any machine that is fit for what is measured; a busy one shall not fail for its start.
 START_TIMEOUT_S = 300.0

@@ -27,8 +27,8 @@ Where = Annotated[
 ]
 
 
-# The polls of all consumers take two thirds of a core in a stack that does nothing; one flow at work adds most of another.
-AT_REST_CORES = 1.0
+# A stack that does nothing takes a third of a core; one flow at work adds most of another.
+AT_REST_CORES = 0.7
 
 
 @dataclass(frozen=True)

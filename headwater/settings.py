@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         filled = self.model_copy(deep=True)
         filled.kafka.bootstrap_servers = self.kafka.bootstrap_servers or endpoints.kafka
         if "broker" in endpoints.embedded:
-            # The embedded broker answers each partition's polls with a core it shares with everything else.
+            # One worker a flow reads all partitions here: each more is one more long poll, and shares no work.
             filled.kafka.partitions = {topic.name: 1 for topic in TOPICS} | self.kafka.partitions
         filled.features.connection_string = self.features.connection_string or endpoints.redis
         if not self.triton.grpc_url:

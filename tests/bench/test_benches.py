@@ -79,3 +79,11 @@ def test_soak_tells_how_each_process_grows_and_whether_it_becomes_slower(tmp_pat
     assert 0 < found["feed_p50_ms"] <= found["feed_p99_ms"]
     assert (tmp_path / "soak.csv").read_text().startswith("seconds,process,uss_mb")
     assert "uPlot" in (tmp_path / "soak.html").read_text()
+
+
+def test_broker_compares_a_long_topic_with_a_short_one() -> None:
+    found = figures("broker", "--batches", "800")
+    assert found["way_first_p50_ms"] > 0
+    assert found["ratio"] == pytest.approx(found["way_last_p50_ms"] / found["way_first_p50_ms"], abs=0.02)
+    assert len(found["ways_p50_ms"]) == 8
+    assert found["rss_mb"] > 0

@@ -41,7 +41,7 @@ def until(condition: Callable[[], object], *, within_s: float = 30.0, what: obje
 class Gate:
     """A way to a server that can be shut: connections are then refused, and those there were are gone.
 
-    It lets a broker that keeps all in memory be away as a dead one is, and come back with its data as a durable one does.
+    It lets a broker that forgets all when it stops be away as a dead one is, and come back with its data as a durable one does.
     """
 
     def __init__(self) -> None:
