@@ -4,8 +4,8 @@ Pages are asked for at a steady rate, whether or not earlier ones came back, eac
 and then a video is uploaded and a viewer says what to show. Latency counts from when a page was due. Freshness is the time from
 an event's acceptance until its viewer's features, read through Feast, know it.
 
-Memory is `uss` of each process with its helpers. Flows and API keep their viewers and videos, so growth is judged after a warm-up
-in which every viewer has come.
+Memory is `uss` of each process with its helpers. Flows and API keep their viewers and videos, so growth is judged after a
+warm-up in which every viewer has come.
 """
 
 import asyncio

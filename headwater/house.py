@@ -165,11 +165,8 @@ class House:
     def _open_broker(self, took_s: float) -> None:
         check_broker(self.settings.kafka, timeout_s=10.0)
         embedded = "broker" in self._stack.endpoints.embedded
-        self._done(
-            "broker",
-            f"{self.settings.kafka.bootstrap_servers}{', which forgets all when it stops' if embedded else ''}",
-            took_s,
-        )
+        how_long = ", which forgets all when it stops" if embedded else ""
+        self._done("broker", self.settings.kafka.bootstrap_servers + how_long, took_s)
         recovery = self.settings.var / "recovery"
         if embedded and recovery.exists():
             # Offsets of topics that are gone: resumed from, they would skip the first events of the new ones.
