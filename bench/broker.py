@@ -24,6 +24,7 @@ from deploy.local.ports import choose
 from deploy.local.process import RunningServer
 from streams.clock import now_ms
 from streams.kafka import KafkaSettings, client_config, consumer_config, producer_config
+from streams.topics import INTERACTIONS
 
 STAGES = 8
 PROBES = 200
@@ -41,7 +42,7 @@ def main(
         topic = f"bench-{now_ms()}"
         # Held in a name: an AdminClient that is collected early answers with _DESTROY.
         admin = AdminClient(client_config(settings))
-        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(TIMEOUT_S)
+        admin.create_topics([NewTopic(topic, 1, 1, config=INTERACTIONS.config())])[topic].result(TIMEOUT_S)
         producer = Producer(producer_config(settings) | {"batch.num.messages": 1, "linger.ms": 0})
         reader = Consumer(consumer_config(settings) | {"group.id": "bench"})
         reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
@@ -102,7 +103,8 @@ def _fill(producer: Producer, topic: str, count: int) -> None:
     for number in range(count):
         producer.produce(topic, EVENT)
         if number % 500 == 0:
-            producer.poll(0)
+            # Librdkafka's own queue holds 100,000.
+            producer.poll(0.1 if len(producer) > 50_000 else 0)
     if left := producer.flush(TIMEOUT_S):
         raise TimeoutError(f"the broker did not take {left} of {count} batches within {TIMEOUT_S:g} s")
 

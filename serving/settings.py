@@ -1,6 +1,7 @@
 """How the API answers and how a page is made. Each number that is a trade-off says what breaks if it is changed."""
 
 import re
+from ipaddress import ip_network
 from typing import Literal, Self
 
 from pydantic import BaseModel, Field, field_validator, model_validator
@@ -75,6 +76,16 @@ class ApiSettings(BaseModel):
     stop_grace_s: float = Field(
         4.0, gt=0, description="time for the requests in flight, then again for the broker to take the rest, at a stop"
     )
+
+    @field_validator("proxies")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"expected addresses or networks, as 10.0.0.7 or 10.0.0.0/24: {error}") from error
+        return proxies
 
     @model_validator(mode="after")
     def _closed_to_the_world_without_keys(self) -> Self:

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 # What is worth a fetch of its own before its time is up: some hundred events.
 _MANY_BYTES = 65_536
-# Longer, and other questions on the same connection wait longer for their turn; shorter, and an idle consumer asks more often.
-_LONG_POLL_MS = 500
+# Longer, and a consumer knows later that it has read to the end; shorter, and an idle one asks more often.
+_LONG_POLL_MS = 100
 
 Headers = list[tuple[str, str | bytes | None]]
 
@@ -82,7 +82,7 @@ def consumer_config(settings: KafkaSettings, *, wait_ms: int = 0) -> dict[str, A
     """Return librdkafka's settings for a consumer that starts at the oldest event.
 
     `wait_ms` is how long an event may wait at the broker for others to come with it; 0 fetches each as it comes, at the cost
-    of a wake-up for each, here and at the broker.
+    of an answer for each.
     """
     return (
         client_config(settings)

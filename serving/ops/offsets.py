@@ -15,8 +15,6 @@ OVER_MS = 5_000
 # Partitions are added by hand, and the beginning moves with the retention: neither is looked at every second.
 _RARELY = 30
 _TIMEOUT_S = 2.0
-# More than fit into one request to a broker: by so much an end may be reported too low.
-_BATCH = 100_000
 
 Ends = dict[str, dict[int, int]]
 """Offsets by topic and partition."""
@@ -80,20 +78,8 @@ class Offsets:
         self._beginnings: Ends = {}
         self._over: deque[tuple[int, Ends]] = deque(maxlen=60)
 
-    def take(self, ends: Ends, beginnings: Ends, positions: Iterable[Mapping[str, Mapping[str, int]]], *, now_ms: int) -> None:
-        """Take in what the broker says, and the positions that processes tell of.
-
-        Some brokers (the embedded one) name the beginning of the last batch as the end until another one comes: who has read
-        past it knows better.
-        """
-        ends = {topic: dict(partitions) for topic, partitions in ends.items()}
-        for process in positions:
-            for topic, offsets in process.items():
-                for partition, offset in offsets.items():
-                    known = ends.get(topic, {}).get(int(partition))
-                    # Far past the end is a position in a log that is gone.
-                    if known is not None and known < offset <= known + _BATCH:
-                        ends[topic][int(partition)] = offset
+    def take(self, ends: Ends, beginnings: Ends, *, now_ms: int) -> None:
+        """Take in what the broker says."""
         self._ends, self._beginnings = ends, beginnings
         self._over.append((now_ms, ends))
         while len(self._over) > 2 and self._over[1][0] <= now_ms - OVER_MS:

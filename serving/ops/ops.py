@@ -81,7 +81,7 @@ class Ops:
             now_s = time.monotonic()
             if now_s > beginnings_at + _BEGINNINGS_EVERY_S:
                 beginnings, beginnings_at = broker.beginnings(), now_s
-            self._offsets.take(ends, beginnings, self.processes.positions(), now_ms=asked_at)
+            self._offsets.take(ends, beginnings, now_ms=asked_at)
 
         return ask
 

@@ -106,11 +106,6 @@ class Processes:
                 return None
             return {child.name: child for child in heard.newest.children}
 
-    def positions(self) -> list[dict[str, dict[str, int]]]:
-        """Return the next offsets of every process that was heard, silent ones included."""
-        with self._changing:
-            return [heard.newest.positions for heard in self._heard.values()]
-
     def flows(self, now_ms: int, offsets: Offsets, letters: Mapping[str, int]) -> list[FlowView]:
         """Return every flow that there should be or that is; `letters` are the open dead letters by flow."""
         supervised = self.supervised(now_ms) or {}

@@ -30,7 +30,7 @@ from streams.tracing import UNTRACED, Tracer, precise_now
 
 log = logging.getLogger(__name__)
 
-# An instruction is to be obeyed within a second: this is little of it, and spares this flow and the broker most wake-ups.
+# An instruction is to be obeyed within a second: this is little of it, and spares this flow most wake-ups.
 WAIT_MS = 50
 # How long an instruction whose words could not be embedded waits for the next try.
 RETRY_MS = 500

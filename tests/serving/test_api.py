@@ -319,6 +319,12 @@ def test_an_api_open_to_the_world_needs_keys():
     ApiSettings(host="0.0.0.0", keys=[ApiKey(key="long-enough-a-key", scopes=frozenset({"admin"}))])
 
 
+def test_a_proxy_that_can_match_nothing_is_refused():
+    with pytest.raises(ValidationError, match="expected addresses or networks"):
+        ApiSettings(proxies=("10.0.0.1/24",))
+    ApiSettings(proxies=("127.0.0.1", "10.0.0.0/24", "::1"))
+
+
 def test_a_key_that_could_be_guessed_is_refused():
     with pytest.raises(ValidationError, match="at least 16 characters"):
         ApiKey(key="short-enough", scopes=frozenset({"admin"}))

@@ -14,10 +14,9 @@ from streams.events import Heartbeat, Supervised
 NOW = 1_800_000_000_000
 
 
-def offsets(ends: int, *, position: int | None = None, oldest: int = 0, now_ms: int = NOW) -> Offsets:
+def offsets(ends: int, *, oldest: int = 0, now_ms: int = NOW) -> Offsets:
     known = Offsets()
-    told = [] if position is None else [{"interactions": {"0": position}}]
-    known.take({"interactions": {0: ends}}, {"interactions": {0: oldest}}, told, now_ms=now_ms)
+    known.take({"interactions": {0: ends}}, {"interactions": {0: oldest}}, now_ms=now_ms)
     return known
 
 
@@ -48,20 +47,9 @@ def test_a_partition_without_a_position_is_behind_by_all_that_is_still_there():
     assert offsets(100, oldest=30).behind(["interactions"], {}) == 70
 
 
-def test_an_end_that_the_broker_reports_too_low_is_put_right_by_who_read_past_it():
-    known = offsets(41, position=100)
-    assert known.totals() == {"interactions": 100}
-    assert known.behind(["interactions"], {"interactions": {"0": 90}}) == 10
-    assert known.behind(["interactions"], {"interactions": {"0": 100}}) == 0
-
-
-def test_a_position_in_a_log_that_is_gone_moves_no_end():
-    assert offsets(5, position=5_000_000).totals() == {"interactions": 5}
-
-
 def test_who_keeps_up_is_not_behind_by_what_came_since_its_last_word():
     known = offsets(100, now_ms=NOW - 800)
-    known.take({"interactions": {0: 2_100}}, {}, [], now_ms=NOW + 200)
+    known.take({"interactions": {0: 2_100}}, {}, now_ms=NOW + 200)
     processes = Processes()
     processes.take(beat(position=100), NOW)
     assert profile_of(processes, known, NOW + 300).lag_events == 0
@@ -112,7 +100,7 @@ def test_without_a_supervisor_new_instances_are_restarts():
     # The last word of the one before, which comes late, is nobody's.
     processes.take(beat(at=NOW + 5_100, position=1), NOW + 5_100)
     assert profile_of(processes, Offsets(), NOW + 5_200).restarts == 1
-    assert processes.positions() == [{"interactions": {"0": 0}}]
+    assert profile_of(processes, offsets(10), NOW + 5_200).lag_events == 10
     assert processes.supervised(NOW) is None
 
 
@@ -143,10 +131,10 @@ def test_processes_without_end_do_not_fill_the_memory():
 def test_a_topics_rate_is_what_its_end_moved():
     known = Offsets()
     for second in range(8):
-        known.take({"interactions": {0: 100 * second, 1: 0}}, {}, [], now_ms=NOW + second * 1000)
+        known.take({"interactions": {0: 100 * second, 1: 0}}, {}, now_ms=NOW + second * 1000)
     assert known.rates(now_ms=NOW + 7_000) == {"interactions": 100.0}
     # A topic that was made anew counts from 0 again.
-    known.take({"interactions": {0: 3}}, {}, [], now_ms=NOW + 8_000)
+    known.take({"interactions": {0: 3}}, {}, now_ms=NOW + 8_000)
     assert known.rates(now_ms=NOW + 8_000) == {"interactions": 0.0}
 
 

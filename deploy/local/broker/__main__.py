@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,9 @@ def main(
     advertised: Annotated[str, typer.Option(help="host:port that clients are told, if not this")] = "",
 ) -> None:
     """Serve Kafka's protocol until SIGTERM or Ctrl-C."""
+    address = advertised or f"{LOOPBACK}:{port}"
+    if not re.fullmatch(r".+:\d{1,5}", address):
+        raise typer.BadParameter(f"expected host:port, got {address}", param_hint="--advertised")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -28,7 +32,7 @@ def main(
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        await serve(Topics(folder, now_ms), port, advertised or f"{LOOPBACK}:{port}", stop)
+        await serve(Topics(folder, now_ms), port, address, stop)
 
     uvloop.run(run())
 

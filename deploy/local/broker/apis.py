@@ -1,6 +1,7 @@
 """What the broker answers, one function an API."""
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -12,14 +13,14 @@ from kio.schema.errors import ErrorCode
 from deploy.local.broker.batch import BadBatch
 from deploy.local.broker.log import OffsetOutOfRange
 from deploy.local.broker.sequences import Fenced, OutOfOrder
-from deploy.local.broker.topics import TooLarge, Topics
+from deploy.local.broker.topics import BadConfig, TooLarge, Topics
 from deploy.local.broker.wire import API_VERSIONS, VERSIONS, Request
 
 # The only node there is.
 NODE = 1
 _NONE = timedelta(0)
 _LATEST, _EARLIEST = -1, -2
-# What one partition of a topic may cost at most: a typing error must not open a million files.
+# Most partitions of a topic: each is a log, and a file once it is written to.
 _MAX_PARTITIONS = 1_000
 
 _REFUSED: dict[type[Exception], ErrorCode] = {
@@ -39,7 +40,8 @@ class Apis:
         self._port = int(port)
         # Another one at each start: what a client knows of the offsets of the last holds for none of these.
         self._cluster_id = uuid.uuid4().hex
-        self._producers = count(1)
+        # From somewhere else at each start: a client that outlived the last one keeps the id that it was given there.
+        self._producers = count(secrets.randbits(40))
         self._answer: dict[int, Callable[[Request], Awaitable[Any]]] = {
             0: self._produce,
             1: self._fetch,
@@ -109,8 +111,11 @@ class Apis:
             return ErrorCode.topic_already_exists, f"topic {topic.name} exists"
         if not 1 <= partitions <= _MAX_PARTITIONS:
             return ErrorCode.invalid_partitions, f"expected 1 to {_MAX_PARTITIONS} partitions, got {partitions}"
-        if not only_ask:
-            self._topics.create(topic.name, partitions, {config.name: config.value for config in topic.configs})
+        config = {setting.name: setting.value for setting in topic.configs}
+        try:
+            self._topics.create(topic.name, partitions, config, only_check=only_ask)
+        except BadConfig as error:
+            return ErrorCode.invalid_config, str(error)
         return ErrorCode.none, None
 
     async def _init_producer_id(self, request: Request) -> Any:
@@ -222,13 +227,14 @@ class Apis:
                     error = ErrorCode.unknown_topic_or_partition
                 else:
                     start, end = partition.log.start, partition.log.end
-                    room = request.body.max_bytes - size
+                    room = max(0, request.body.max_bytes - size)
                     try:
-                        # The first batch comes whatever its size, or a reader would never get past it.
-                        if room > 0 or not size:
-                            records = partition.log.read(asked.fetch_offset, min(asked.partition_max_bytes, max(room, 0)))
+                        records = partition.log.read(asked.fetch_offset, min(asked.partition_max_bytes, room))
                     except OffsetOutOfRange:
                         error = ErrorCode.offset_out_of_range
+                    # The first batch of all comes whatever its size, or a reader would never get past it.
+                    if size and len(records) > room:
+                        records = b""
                 size += len(records)
                 partitions.append(
                     make(

@@ -10,8 +10,9 @@ from typing import IO
 
 from deploy.local.broker.batch import Batch, placed
 
-# What goes at once, when it is old enough: smaller is more files, larger keeps a quiet topic's events longer.
+# What goes at once, when the newest of it is old enough: smaller is more files, larger keeps events longer than they should be.
 SEGMENT_BYTES = 64 * 2**20
+SEGMENT_MS = 3_600_000
 
 
 class OffsetOutOfRange(LookupError):
@@ -56,14 +57,14 @@ class Log:
         """
         data = placed(batch, offset=self.end, appended_at=appended_at)
         segment = self._segments[-1] if self._segments else None
-        if segment is None or segment.size + len(data) > SEGMENT_BYTES:
+        newest_at = batch.newest_at if appended_at is None else appended_at
+        if segment is None or segment.size + len(data) > SEGMENT_BYTES or newest_at > segment.times[0] + SEGMENT_MS:
             # Without a name a file goes with the process, however that ends.
             file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
             segment = _Segment(file)
         segment.write(data)
         if not self._segments or segment is not self._segments[-1]:
             self._segments.append(segment)
-        newest_at = batch.newest_at if appended_at is None else appended_at
         segment.offsets.append(self.end)
         segment.positions.append(segment.size)
         # Never back, or a search by time would miss what came after a clock was set back.
@@ -112,8 +113,8 @@ class Log:
         return None
 
     def expire(self, before: int) -> None:
-        """Let go of the files whose newest batch is older than `before` (Unix ms); the one that is written to stays."""
-        while len(self._segments) > 1 and self._segments[0].times[-1] < before:
+        """Let go of the files whose newest batch is older than `before` (Unix ms); offsets go on from where they are."""
+        while self._segments and self._segments[0].times[-1] < before:
             self._segments.pop(0).file.close()
 
 

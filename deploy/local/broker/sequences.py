@@ -55,6 +55,12 @@ class Sequences:
             raise OutOfOrder(f"expected sequence number {expected} of producer {batch.producer_id}, got {batch.first_sequence}")
         return None
 
+    def missed(self, batch: Batch) -> None:
+        """Remember that `batch` could not be kept: of a producer that is new here, nothing after it may come before it."""
+        if batch.producer_id != NO_PRODUCER and batch.producer_id not in self._known:
+            self._known[batch.producer_id] = _Producer(batch.producer_epoch)
+            self._known[batch.producer_id].sent.append((-1, (batch.first_sequence - 1) & _WRAP, -1))
+
     def note(self, batch: Batch, offset: int) -> None:
         """Remember that `batch` lies at `offset`."""
         if batch.producer_id == NO_PRODUCER:

@@ -27,7 +27,7 @@ async def serve(topics: Topics, port: int, advertised: str, stop: asyncio.Event)
         connections.add(task)
         try:
             await _converse(apis, reader, writer)
-        except (Unspoken, ValueError) as error:
+        except Unspoken as error:
             log.warning("a client was hung up on: %s", error)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -52,7 +52,7 @@ async def _converse(apis: Apis, reader: asyncio.StreamReader, writer: asyncio.St
     while True:
         size = int.from_bytes(await reader.readexactly(4), "big", signed=True)
         if not 8 <= size <= _MAX_REQUEST_BYTES:
-            raise ValueError(f"expected a request of 8 to {_MAX_REQUEST_BYTES} bytes, got {size}")
+            raise Unspoken(f"expected a request of 8 to {_MAX_REQUEST_BYTES} bytes, got {size}")
         request = read(await reader.readexactly(size))
         answer = await apis.answer(request)
         if answer is not None:

@@ -18,6 +18,10 @@ class TooLarge(ValueError):
     """A batch past the topic's `max.message.bytes`."""
 
 
+class BadConfig(ValueError):
+    """A setting of a topic that is not what it should be."""
+
+
 class Partition:
     """A log, its producers, and those who wait for its next batch."""
 
@@ -39,7 +43,11 @@ class Partition:
         batch = batch_of(data)
         offset = self._sequences.offset_of(batch)
         if offset is None:
-            offset = self.log.append(batch, appended_at=appended_at)
+            try:
+                offset = self.log.append(batch, appended_at=appended_at)
+            except OSError:
+                self._sequences.missed(batch)
+                raise
             self._sequences.note(batch, offset)
             for waiting in self.waiting:
                 if not waiting.done():
@@ -53,9 +61,9 @@ class Topic:
     def __init__(self, partitions: Iterable[Partition], config: Mapping[str, str | None]) -> None:
         self.partitions = tuple(partitions)
         self._stamps = config.get("message.timestamp.type") == "LogAppendTime"
-        self.max_bytes = int(config.get("max.message.bytes") or _MAX_BATCH_BYTES)
+        self.max_bytes = _number(config, "max.message.bytes", _MAX_BATCH_BYTES)
         deletes = "delete" in (config.get("cleanup.policy") or "delete")
-        retention_ms = int(config.get("retention.ms") or _WEEK_MS)
+        retention_ms = _number(config, "retention.ms", _WEEK_MS)
         # A compacted topic keeps every event: this broker never looks into a batch, and its readers take the last of each key.
         self._retention_ms = retention_ms if deletes and retention_ms >= 0 else None
 
@@ -90,9 +98,11 @@ class Topics:
         topic = self._topics.get(name)
         return topic.partitions[number] if topic is not None and 0 <= number < len(topic.partitions) else None
 
-    def create(self, name: str, partitions: int, config: Mapping[str, str | None]) -> None:
-        """Make a topic that does not exist yet."""
-        self._topics[name] = Topic([Partition(Log(self._folder)) for _ in range(partitions)], config)
+    def create(self, name: str, partitions: int, config: Mapping[str, str | None], *, only_check: bool = False) -> None:
+        """Make a topic that does not exist yet. Raises BadConfig."""
+        made = Topic([Partition(Log(self._folder)) for _ in range(partitions)], config)
+        if not only_check:
+            self._topics[name] = made
 
     def now(self) -> int:
         """Return the time, Unix ms."""
@@ -102,3 +112,11 @@ class Topics:
         """Let go of what is older than each topic keeps; call it now and then."""
         for topic in self._topics.values():
             topic.expire(self._clock())
+
+
+def _number(config: Mapping[str, str | None], name: str, default: int) -> int:
+    given = config.get(name)
+    try:
+        return default if given is None else int(given)
+    except ValueError:
+        raise BadConfig(f"{name}: expected a whole number, got {given!r}") from None

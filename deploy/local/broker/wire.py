@@ -9,6 +9,7 @@ from typing import Any
 
 from kio.index import load_payload_module, load_request_schema, load_response_schema
 from kio.serial import entity_reader, entity_writer
+from kio.serial.errors import DecodeError
 from kio.static.constants import EntityType
 
 API_VERSIONS = 18
@@ -26,7 +27,7 @@ VERSIONS: dict[int, tuple[int, int]] = {
 
 
 class Unspoken(Exception):
-    """An API, or a version of it, that this broker does not speak."""
+    """What this broker does not speak: another API, another version of one, or no request at all."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ _writer: Callable[[type], Any] = cache(entity_writer)
 
 
 def read(frame: bytes) -> Request:
-    """Return the request in a frame, without its length. Raises Unspoken, and ValueError for bytes that are none."""
+    """Return the request in a frame, without its length. Raises Unspoken."""
     api, version = int.from_bytes(frame[:2], "big"), int.from_bytes(frame[2:4], "big")
     correlation_id = int.from_bytes(frame[4:8], "big", signed=True)
     oldest, newest = VERSIONS.get(api, (1, 0))
@@ -79,8 +80,11 @@ def read(frame: bytes) -> Request:
             return Request(api, 0, correlation_id, None)
         raise Unspoken(f"API {api} in version {version}")
     schema = load_request_schema(api, version)
-    _, used = _reader(schema.__header_schema__)(frame, 0)
-    body, _ = _reader(schema)(frame, used)
+    try:
+        _, used = _reader(schema.__header_schema__)(frame, 0)
+        body, _ = _reader(schema)(frame, used)
+    except DecodeError as error:
+        raise Unspoken(f"API {api} in version {version}: {type(error).__name__} {error}") from error
     return Request(api, version, correlation_id, body)
 
 

@@ -16,6 +16,8 @@ from deploy.local import kafka
 from deploy.local.ports import choose
 from deploy.local.process import RunningServer
 
+pytestmark = pytest.mark.stack
+
 DEADLINE_S = 20.0
 
 
@@ -101,10 +103,14 @@ def test_a_long_poll_ends_at_the_next_event(address: str, topic: str):
 
 
 def test_a_consumer_that_wants_many_gets_them_together(address: str, topic: str):
-    reader = consumer(address, topic, **{"fetch.min.bytes": 100_000, "fetch.wait.max.ms": 1_000})
-    for number in range(3):
-        produce(address, topic, [b"%d" % number])
-    assert [message.value() for message in read(reader, 3)] == [b"0", b"1", b"2"]
+    # By its own clock it would get the first after 200 s: only what it wants at least can end its fetch.
+    reader = consumer(address, topic, **{"fetch.min.bytes": 3_000, "fetch.wait.max.ms": 200_000, "socket.timeout.ms": 250_000})
+    assert reader.poll(0.5) is None
+    for number in range(2):
+        produce(address, topic, [b"%d" % number * 1_000], **{"compression.type": "none"})
+    assert reader.poll(0.5) is None
+    produce(address, topic, [b"2" * 1_500], **{"compression.type": "none"})
+    assert [message.value()[:1] for message in read(reader, 3)] == [b"0", b"1", b"2"]
 
 
 def test_offsets_are_told_by_end_and_by_time(address: str, topic: str):
@@ -181,22 +187,33 @@ def test_a_client_of_a_later_time_is_told_what_is_spoken(address: str):
 
 def test_from_the_end_only_what_comes_is_read(address: str, topic: str):
     produce(address, topic, [b"before"])
-    reader = consumer(address, topic, at=OFFSET_END)
-    assert reader.poll(1.0) is None
+    reader = consumer(address, topic, at=OFFSET_END, **{"enable.partition.eof": True})
+    # The end is known by now, as it was reached.
+    end = reader.poll(DEADLINE_S)
+    assert end is not None
+    assert end.error().code() == KafkaError._PARTITION_EOF
     produce(address, topic, [b"after"])
     assert [message.value() for message in read(reader, 1)] == [b"after"]
 
 
-def test_told_to_stop_it_ends_in_order_and_leaves_nothing(tmp_path: Path):
+def test_what_a_topic_should_be_is_checked(address: str, topic: str):
+    admin = AdminClient({"bootstrap.servers": address})
+    answers = admin.create_topics([NewTopic("for-ever", 1, 1, config={"retention.ms": "for ever"})])
+    with pytest.raises(Exception, match=r"retention\.ms: expected a whole number, got 'for ever'"):
+        answers["for-ever"].result(DEADLINE_S)
+
+
+def test_told_to_stop_it_ends_though_a_long_poll_waits(tmp_path: Path):
     port = choose(0, setting="test")
     running = RunningServer(kafka.server(port, tmp_path / "files"), log=tmp_path / "broker.log")
     running.wait_ready(timeout_s=60.0)
-    reader = consumer(f"127.0.0.1:{port}", "nothing")
-    reader.poll(0.2)
-    running.ask_to_stop()
+    create(f"127.0.0.1:{port}", "quiet")
+    reader = consumer(f"127.0.0.1:{port}", "quiet", **{"fetch.wait.max.ms": 200_000, "socket.timeout.ms": 250_000})
+    assert reader.poll(1.0) is None
+    # Within the deadline, not by force: then its status would be that of a kill.
     running.stop(timeout_s=DEADLINE_S)
     assert running.ended() == 0
-    assert list((tmp_path / "files").iterdir()) == []
+    assert "Traceback" not in (tmp_path / "broker.log").read_text()
     reader.close()
 
 

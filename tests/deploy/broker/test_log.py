@@ -81,8 +81,18 @@ def test_what_is_old_goes_file_by_file_and_is_out_of_range_then(tmp_path: Path):
     with pytest.raises(OffsetOutOfRange):
         log.read(41, 1_000)
     log.expire(10**9)
-    # The file that is written to stays, and with it where the log goes on.
-    assert log.start < log.end == 40
+    # All of it went, and the log goes on where it was.
+    assert (log.start, log.end, log.bytes_from(40), log.read(40, 100)) == (40, 40, 0, b"")
+    assert log.append(batch_of(batch()), appended_at=10**9) == 40
+    assert log.start == 40
+
+
+def test_a_trickle_ages_too(tmp_path: Path):
+    log, hour = Log(tmp_path), log_module.SEGMENT_MS
+    for number in range(10):
+        log.append(batch_of(batch(size=1)), appended_at=number * hour // 2)
+    log.expire(3 * hour)
+    assert 0 < log.start <= 6
 
 
 def test_a_time_is_found_though_the_clock_was_set_back(tmp_path: Path):

@@ -53,3 +53,12 @@ def test_one_that_is_not_idempotent_may_send_the_same_twice():
     sequences, plain = Sequences(), batch_of(batch())
     sequences.note(plain, 0)
     assert sequences.offset_of(plain) is None
+
+
+def test_what_follows_a_first_batch_that_could_not_be_kept_waits_for_it():
+    sequences = Sequences()
+    sequences.missed(sent(0, 3))
+    # In flight already when the disk had no room, and small enough to fit: before its predecessor it would end its retries.
+    with pytest.raises(OutOfOrder):
+        sequences.offset_of(sent(3))
+    assert sequences.offset_of(sent(0, 3)) is None

@@ -4,6 +4,8 @@ import { ApiError, request } from "../http.js";
 
 // Samples come every second: after this long without one, something is wrong.
 const SILENCE_MS = 4000;
+// No answer for so long is an answer: operators shall know.
+const TIMEOUT_MS = 5000;
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 5000;
 
@@ -16,9 +18,9 @@ export async function follow({ onHistory, onSample, onState, unlock }) {
   for (;;) {
     try {
       await checkSession();
-      const view = await request("/v1/ops", { timeoutMs: 5000 });
+      const view = await request("/v1/ops", { timeoutMs: TIMEOUT_MS });
       onSample({ view, values: null });
-      onHistory(await request("/v1/ops/history", { timeoutMs: 15000 }));
+      onHistory(await request("/v1/ops/history", { timeoutMs: 3 * TIMEOUT_MS }));
       await stream((sample) => {
         retryMs = FIRST_RETRY_MS;
         onState({ name: "live" });
@@ -42,7 +44,7 @@ export async function follow({ onHistory, onSample, onState, unlock }) {
 
 /** Throw ApiError where a key is needed: asked beforehand, so that a first visit is no failed request. */
 async function checkSession() {
-  const { open, scopes } = await request("/v1/session");
+  const { open, scopes } = await request("/v1/session", { timeoutMs: TIMEOUT_MS });
   if (open || scopes.includes("admin")) return;
   throw new ApiError(scopes.length ? 403 : 401, { message: "an admin key is needed" });
 }

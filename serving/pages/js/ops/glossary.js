@@ -2,7 +2,7 @@
 
 export const TERMS = {
   // servers
-  broker: { label: "Broker", means: "Kafka: takes every event before anything else does.", bad: "Down: the API answers 503 and clients send again; nothing accepted is lost with an external Kafka. An embedded broker keeps all in memory and starts empty. See its log in var/log." },
+  broker: { label: "Broker", means: "Kafka: takes every event before anything else does.", bad: "Down: the API answers 503 and clients send again; nothing accepted is lost with an external Kafka. The embedded broker forgets all when it stops, and starts empty. See its log in var/log." },
   redis: { label: "Redis", means: "Holds the features of viewers and videos.", bad: "Down: pages are made from the viewers in memory, and flows wait; they write what is missing when it is back." },
   triton: { label: "Triton", means: "Runs the models that look into uploaded videos.", bad: "Down: a new video is known by its title only; its frames are perceived when Triton is back." },
   api: { label: "API", means: "This node: answers viewers' apps and this page.", bad: "Down: apps keep their events and send them again. The supervisor starts it again." },
