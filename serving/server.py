@@ -85,6 +85,8 @@ def serve(
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                # Longer than a balancer keeps a connection idle (60 s as a rule), which would else send a request into its end.
+                timeout_keep_alive=75,
                 forwarded_allow_ips=list(api.proxies),
                 timeout_graceful_shutdown=int(api.stop_grace_s),
             ),
