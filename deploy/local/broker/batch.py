@@ -57,6 +57,12 @@ def batch_of(data: bytes) -> Batch:
     return Batch(data, records, newest_at, producer_id, producer_epoch, first_sequence)
 
 
+def header_of(data: bytes, at: int) -> tuple[int, int, int, int]:
+    """Return offset, size in bytes, count of records and newest time (Unix ms) of a placed batch that begins at `at`."""
+    offset, length, _, _, _, _, _, _, newest_at, _, _, _, records = HEADER.unpack_from(data, at)
+    return offset, length + _BEFORE_LENGTH, records, newest_at
+
+
 def placed(batch: Batch, *, offset: int, appended_at: int | None) -> bytes:
     """Return the batch as it lies in a log at `offset`, all its records stamped with `appended_at` (Unix ms) where given."""
     data = bytearray(batch.data)

@@ -33,6 +33,7 @@ def batch_sizes(data: bytes) -> list[int]:
 @pytest.fixture(autouse=True)
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_module, "SEGMENT_BYTES", 1_000)
+    monkeypatch.setattr(log_module, "INDEX_BYTES", 300)
 
 
 BATCHES = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 400)), min_size=1, max_size=30)
