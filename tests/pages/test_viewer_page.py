@@ -192,7 +192,7 @@ def test_a_title_alone_is_uploaded_and_has_no_frames_to_wait_for(visit: Begin) -
     page = visit().open()
     page.get_by_role("button", name="Upload a video").click()
     page.get_by_label("Title", exact=True).fill("How to sharpen a kitchen knife")
-    page.get_by_label("Tags", exact=True).fill("cooking, tools")
+    page.get_by_label("Tags, with commas between").fill("cooking, tools")
     page.get_by_role("button", name="Upload", exact=True).click()
     steps = page.get_by_role("list", name="The way of your video")
     expect(steps.locator("[data-step=title]")).to_have_attribute("data-state", "done", timeout=15_000)
