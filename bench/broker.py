@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import psutil
 import typer
@@ -115,7 +115,7 @@ def _read(reader: Consumer, count: int) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{count} events were not read within {TIMEOUT_S:g} s")
         # Asked for more than come, librdkafka would wait for them.
-        count -= sum(_is_event(message) for message in reader.consume(min(count, 1_000), 0.1))
+        count -= sum(message.error() is None for message in reader.consume(min(count, 1_000), 0.1))
 
 
 def _way(producer: Producer, reader: Consumer, topic: str) -> float:
@@ -125,10 +125,6 @@ def _way(producer: Producer, reader: Consumer, topic: str) -> float:
     producer.poll(0)
     _read(reader, 1)
     return (time.monotonic() - began) * 1000
-
-
-def _is_event(message: Any) -> bool:
-    return message.error() is None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -31,7 +30,6 @@ _CHOICES = {
     for field in _fields(kind)
     if isinstance(field.type, LiteralType)
 }
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _TYPES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method-not-allowed"}
 
 
@@ -101,7 +99,7 @@ def conflict(message: str) -> ApiError:
     return ApiError(409, ErrorBody("conflict", message))
 
 
-def install(app: FastAPI, headers: Mapping[str, str] = NO_HEADERS) -> None:
+def install(app: FastAPI, headers: Mapping[str, str] | None = None) -> None:
     """Make every error of `app` one of this shape; what nobody expected is answered outside all middleware, with `headers`."""
 
     async def ours(_request: Request, error: Exception) -> Response:
@@ -121,7 +119,9 @@ def install(app: FastAPI, headers: Mapping[str, str] = NO_HEADERS) -> None:
         return ApiError(error.status_code, ErrorBody(kind, message), dict(error.headers or {})).response()
 
     async def anything(_request: Request, _error: Exception) -> Response:
-        return ApiError(500, ErrorBody("internal", "something failed here; the log has the details"), dict(headers)).response()
+        return ApiError(
+            500, ErrorBody("internal", "something failed here; the log has the details"), dict(headers or {})
+        ).response()
 
     app.add_exception_handler(ApiError, ours)
     app.add_exception_handler(RequestValidationError, fastapis)

@@ -13,7 +13,7 @@ from kio.schema.errors import ErrorCode
 from deploy.local.broker.batch import BadBatch
 from deploy.local.broker.log import OffsetOutOfRange
 from deploy.local.broker.sequences import Fenced, OutOfOrder
-from deploy.local.broker.topics import BadConfig, TooLarge, Topics
+from deploy.local.broker.topics import BadConfig, TooLarge, Topics, wake
 from deploy.local.broker.wire import API_VERSIONS, VERSIONS, Request
 
 # The only node there is.
@@ -206,7 +206,7 @@ class Apis:
             for asked in topic.partitions
             if (partition := self._topics.partition(topic.topic, asked.partition)) is not None
         ]
-        timer = loop.call_at(deadline, _wake, came)
+        timer = loop.call_at(deadline, wake, came)
         try:
             for partition in partitions:
                 partition.waiting.add(came)
@@ -281,8 +281,3 @@ class Apis:
             timestamp=time,
             offset=offset,
         )
-
-
-def _wake(waiting: asyncio.Future[None]) -> None:
-    if not waiting.done():
-        waiting.set_result(None)

@@ -50,8 +50,7 @@ class Partition:
                 raise
             self._sequences.note(batch, offset)
             for waiting in self.waiting:
-                if not waiting.done():
-                    waiting.set_result(None)
+                wake(waiting)
         return offset
 
 
@@ -112,6 +111,12 @@ class Topics:
         """Let go of what is older than each topic keeps; call it now and then."""
         for topic in self._topics.values():
             topic.expire(self._clock())
+
+
+def wake(waiting: asyncio.Future[None]) -> None:
+    """End a wait, unless something else has."""
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _number(config: Mapping[str, str | None], name: str, default: int) -> int:
