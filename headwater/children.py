@@ -12,6 +12,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
+from deploy.local.interrupts import interruptible
 from deploy.local.process import StartFailed, die_with_parent, tail
 
 _context = multiprocessing.get_context("forkserver")
@@ -26,12 +27,15 @@ def warm_up(*modules: str) -> None:
 
 def cool_down() -> None:
     """End the process that `warm_up` began, and wait for its end: by itself it would outlive us by a moment."""
-    server: Any = forkserver._forkserver
-    if server._forkserver_pid is not None:
+    if (pid := _fork_server()._forkserver_pid) is not None:
         # Asked politely, it would first finish its imports, which takes many seconds on a busy machine.
         with suppress(ProcessLookupError):
-            os.kill(server._forkserver_pid, signal.SIGKILL)
-    server._stop()
+            os.kill(pid, signal.SIGKILL)
+    _fork_server()._stop()
+
+
+def _fork_server() -> Any:
+    return forkserver._forkserver
 
 
 class Child:
@@ -58,8 +62,12 @@ class Child:
         """
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            process = _context.Process(target=_enter, args=(self._target, self._arguments, self.log), name=self.name)
-            process.start()
+            forkserver.ensure_running()
+            parent = _fork_server()._forkserver_pid
+            process = _context.Process(target=_enter, args=(self._target, self._arguments, self.log, parent), name=self.name)
+            # The fork server answers when it has loaded its modules. What it forked for nobody ends with it.
+            with interruptible():
+                process.start()
         except (OSError, EOFError) as error:
             # The fork server is gone or can't fork; it is started again by the next try.
             raise StartFailed(f"{self.name} could not be forked: {type(error).__name__}: {error}") from error
@@ -76,7 +84,8 @@ class Child:
             StartFailed: it failed, or took longer.
         """
         assert self._process is not None
-        self._process.join(timeout_s)
+        with interruptible():
+            self._process.join(timeout_s)
         if (status := self.ended()) != 0:
             self.stop(timeout_s=0.0)
             came = f"did not end within {timeout_s:g} s" if status is None else f"ended with status {status}"
@@ -102,9 +111,9 @@ class Child:
         self._process = None
 
 
-def _enter(target: str, arguments: tuple[Any, ...], log: Path) -> None:
+def _enter(target: str, arguments: tuple[Any, ...], log: Path, parent: int) -> None:
     # The parent, the fork server, ends when we do. A flow needs no time to say goodbye: it resumes from its last snapshot.
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGKILL, parent=parent)
     # A group of its own: Ctrl-C in the terminal is answered by the one who stops all in order.
     os.setpgrp()
     with log.open("ab") as output:

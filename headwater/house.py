@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from deploy.local.endpoints import Claim
+from deploy.local.interrupts import interruptible
 from deploy.local.ports import choose
 from deploy.local.process import StartFailed, tail
 from deploy.local.stack import Stack
@@ -94,7 +95,7 @@ class House:
 
     def keep(self, until: Event) -> None:
         """Start again what dies, after a while that grows, until the event is set."""
-        while not until.wait(CHECK_EVERY_S):
+        while not _is_set(until):
             self.check()
 
     def check(self) -> None:
@@ -218,14 +219,15 @@ class House:
             for name, child in self._children.items():
                 if (status := child.ended()) is not None:
                     raise StartFailed(f"{name} ended with status {status} while starting; {tail(self._log(name))}")
-            try:
-                urllib.request.urlopen(f"{self.address}/readyz", timeout=2.0).close()
-            except OSError as error:
-                reason = error
-                time.sleep(0.05)
-            else:
-                self._done("flows", ", ".join(FLOWS), time.monotonic() - started)
-                return self._done("api", self.address, time.monotonic() - started)
+            with interruptible():
+                try:
+                    urllib.request.urlopen(f"{self.address}/readyz", timeout=2.0).close()
+                except OSError as error:
+                    reason = error
+                    time.sleep(0.05)
+                else:
+                    self._done("flows", ", ".join(FLOWS), time.monotonic() - started)
+                    return self._done("api", self.address, time.monotonic() - started)
         raise StartFailed(f"the API was not ready within {deadline - started:g} s: {reason}; {tail(self._log('api'))}")
 
     def _backoff(self) -> Backoff:
@@ -243,3 +245,9 @@ class House:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
+
+
+def _is_set(event: Event) -> bool:
+    """Wait a little for the event, and tell whether it is set."""
+    with interruptible():
+        return event.wait(CHECK_EVERY_S)

@@ -6,8 +6,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+from deploy.local.interrupts import interruptible
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -34,12 +38,15 @@ class Server:
     """Removes what a killed server leaves behind."""
 
 
-def die_with_parent(sign: int = signal.SIGTERM) -> None:
+def die_with_parent(sign: int = signal.SIGTERM, *, parent: int | None = None) -> None:
     """Ask the kernel to send this process `sign` when its parent ends, however it ends.
 
+    `parent` is the parent's process id where it is known: a parent that ended before the kernel was asked ends us at once.
     Tied to the parent's *thread*: processes are started from a thread that lives as long as they should.
     """
     _libc.prctl(_PR_SET_PDEATHSIG, sign, 0, 0, 0)
+    if parent not in (None, os.getppid()):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class RunningServer:
@@ -57,7 +64,7 @@ class RunningServer:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
+                preexec_fn=partial(die_with_parent, parent=os.getpid()),
                 # A group of its own: Ctrl-C in the terminal reaches us, and we stop the servers in order.
                 process_group=0,
             )
@@ -79,18 +86,19 @@ class RunningServer:
         while True:
             if (status := self.ended()) is not None:
                 raise StartFailed(f"{self.server.name} ended with status {status} while starting; {tail(self.log)}")
-            try:
-                self.server.ready()
-            except (NotReady, ConnectionError) as error:
-                # Asked once at least: what else had to start first may have taken all the time.
-                if time.monotonic() > self.started_at + timeout_s:
-                    raise StartFailed(
-                        f"{self.server.name} did not answer within {timeout_s:g} s (stack.start_timeout_s): {error}; "
-                        f"{tail(self.log)}"
-                    ) from error
-                time.sleep(0.05)
-            else:
-                return time.monotonic() - self.started_at
+            with interruptible():
+                try:
+                    self.server.ready()
+                except (NotReady, ConnectionError) as error:
+                    # Asked once at least: what else had to start first may have taken all the time.
+                    if time.monotonic() > self.started_at + timeout_s:
+                        raise StartFailed(
+                            f"{self.server.name} did not answer within {timeout_s:g} s (stack.start_timeout_s): {error}; "
+                            f"{tail(self.log)}"
+                        ) from error
+                    time.sleep(0.05)
+                else:
+                    return time.monotonic() - self.started_at
 
     def ask_to_stop(self) -> None:
         """Tell the server to end, without waiting for it."""
@@ -107,6 +115,9 @@ class RunningServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # What it forked: a stub that Triton was about to start lives on for seconds.
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self.server.cleanup()
 
 

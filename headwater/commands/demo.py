@@ -120,6 +120,7 @@ class Stage:
 
     async def play(self, console: "Console", check: Callable[[], None], *, limit_s: float | None, once: bool) -> None:
         """Run all actors until `limit_s` is over or, with `once`, until everything was seen."""
+        from deploy.local.interrupts import interruptible
         from simulation.client import Client
 
         began = time.monotonic()
@@ -132,7 +133,8 @@ class Stage:
                     with self._tolerant():
                         self._scene.tick(await client.catalogue_size())
                     redraw()
-                    await asyncio.sleep(REDRAW_EVERY_S)
+                    with interruptible():
+                        await asyncio.sleep(REDRAW_EVERY_S)
             for task in tasks:
                 task.cancel()
 
