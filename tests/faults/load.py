@@ -1,4 +1,4 @@
-"""Viewers that go on through an outage: they page, tap, and send again what was not taken; and what must come of it."""
+"""Viewers that go on through an outage: they page, tap, and send later what was not taken; and what must come of it."""
 
 import random
 import threading
@@ -22,6 +22,8 @@ from streams.topics import FEEDBACK
 from tests.faults.world import House, until
 
 VIEWERS = 6
+# Far below what the API takes in one request.
+AT_ONCE = 100
 CATCH_UP_S = 60.0
 # Far above what a page takes, and far below what anyone waits for Redis or the broker.
 BOUND_S = 3.0
@@ -55,7 +57,7 @@ class Seen:
 
 
 class Load:
-    """Viewers in threads of their own, each with a page, a few taps and a pause, until `end`."""
+    """Viewers in threads of their own, each with a page, a few taps and a pause, until `end`. No page waits for a tap."""
 
     def __init__(self, house: House, videos: list[str], *, name: str) -> None:
         self._house, self._videos = house, videos
@@ -98,15 +100,18 @@ class Load:
 
     def _live(self, user_id: str, rng: random.Random) -> None:
         with httpx.Client(timeout=30.0) as http:
-            number = 0
+            number, again_at = 0, 0.0
+            waiting: list[Interaction] = []
             while not self._ending.is_set():
                 request_id = self._page(http, user_id)
-                taps = []
                 for _ in range(rng.randrange(1, 4)):
                     number += 1
-                    taps.append(self._tap(user_id, f"{user_id}-{number}", rng, request_id))
-                self._hand_in(http, taps)
+                    waiting.append(self._tap(user_id, f"{user_id}-{number}", rng, request_id))
+                if time.monotonic() >= again_at:
+                    again_at = time.monotonic() + self._hand_in(http, waiting)
                 self._ending.wait(0.1)
+            while waiting:
+                time.sleep(self._hand_in(http, waiting))
 
     def _page(self, http: httpx.Client, user_id: str) -> str | None:
         began = time.monotonic()
@@ -130,24 +135,27 @@ class Load:
             watch_ms=rng.randrange(20_000),
         )
 
-    def _hand_in(self, http: httpx.Client, taps: list[Interaction]) -> None:
-        """Send until it is taken, with the same ids, as an app does."""
+    def _hand_in(self, http: httpx.Client, waiting: list[Interaction]) -> float:
+        """Send the oldest, with the ids they were sent with before, as an app does; return after how many seconds to go on.
+
+        Those that were taken wait no more.
+        """
+        taps = waiting[:AT_ONCE]
         body = [{key: getattr(tap, key) for key in tap.__struct_fields__} for tap in taps]
-        while True:
-            try:
-                answer = http.post(f"{self._house.url}/v1/interactions", json=body)
-            except httpx.TransportError:
-                self.seen.statuses[0] += 1
-                time.sleep(0.2)
-                continue
-            self.seen.statuses[answer.status_code] += 1
-            if answer.status_code == 202:
-                self.seen.accepted[taps[0].user_id] += taps
-                return
-            assert answer.status_code == 503, answer.text
-            refusal = Refusal(answer.headers["retry-after"], answer.json()["error"]["event_ids"])
-            self.seen.refusals.append(refusal)
-            time.sleep(float(refusal.retry_after))
+        try:
+            answer = http.post(f"{self._house.url}/v1/interactions", json=body)
+        except httpx.TransportError:
+            self.seen.statuses[0] += 1
+            return 0.2
+        self.seen.statuses[answer.status_code] += 1
+        if answer.status_code == 202:
+            self.seen.accepted[taps[0].user_id] += taps
+            del waiting[: len(taps)]
+            return 0.0
+        assert answer.status_code == 503, answer.text
+        refusal = Refusal(answer.headers["retry-after"], answer.json()["error"]["event_ids"])
+        self.seen.refusals.append(refusal)
+        return float(refusal.retry_after)
 
 
 def differences(seen: Seen, read: "dict[str, ViewerFeatures]", videos: Videos) -> list[str]:

@@ -111,7 +111,7 @@ def test_on_a_full_disk_pages_go_on_and_once_there_is_room_nothing_was_lost(smal
                 pages, kept = len(load.seen.pages), sorted(media.iterdir())
                 assert send("during-full") == 507
                 assert sorted(media.iterdir()) == kept, "something of the refused file was kept"
-                until(lambda: len(load.seen.pages) > pages + 20, within_s=CATCH_UP_S)
+                until(lambda: len(load.seen.pages) > pages + 20, within_s=CATCH_UP_S, what=said)
             until(lambda: small.http.get("/readyz").json()["status"] == "ready", within_s=CATCH_UP_S)
             assert send("after-full") == 202
             until(
