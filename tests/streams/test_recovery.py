@@ -3,45 +3,43 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headwater.children import Child, cool_down, warm_up
 from streams.kafka import EventProducer
 from streams.topics import INTERACTIONS
+from tests.faults.world import until
 from tests.streams.world import interaction
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 EVENTS, VIEWERS, KILLS = 20_000, 50, 3
 
-FLOW = """
-import sys
-from pathlib import Path
-from feature_repo.settings import FeatureStoreSettings
-from feature_repo.writer import FeatureWriter
-from streams.flows import profile
-from streams.flows.run import run
-from streams.heartbeat import Pulse
-from streams.kafka import EventProducer, KafkaSettings
-from streams.videos import VideoTable
-kafka = KafkaSettings.model_validate_json(sys.argv[1])
-writer = FeatureWriter(FeatureStoreSettings.model_validate_json(sys.argv[2]))
-flow = profile.build(kafka, videos=VideoTable(), features=writer, producer=EventProducer(kafka, patient=True), pulse=Pulse("p"))
-run(flow, workers=1, snapshot_ms=200, recovery_dir=Path(sys.argv[3]))
-"""
+
+def kill(child: Child) -> None:
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    until(lambda: child.ended() is not None)
 
 
-def start(settings: Any, recovery: Path) -> subprocess.Popen[bytes]:
-    kafka, features = settings.kafka.model_dump_json(), settings.features.model_dump_json()
-    return subprocess.Popen([sys.executable, "-c", FLOW, kafka, features, str(recovery)])
+@pytest.fixture
+def flow(stack: Any, tmp_path: Path) -> Iterator[Child]:
+    """The flow as the house runs it, not started; its modules are loaded once for all of its lives."""
+    settings = stack.settings.model_copy(update={"var": tmp_path})
+    warm_up("headwater.warm")
+    child = Child("flow-profile", "headwater.wiring:run_flow", "profile", settings, log=tmp_path / "flow.log")
+    yield child
+    child.stop(timeout_s=0.0)
+    cool_down()
 
 
-def test_a_flow_killed_three_times_counts_every_event_once(stack: Any, tmp_path: Path) -> None:
+def test_a_flow_killed_three_times_counts_every_event_once(stack: Any, flow: Child) -> None:
     from feature_repo.reader import FeatureReader
 
     rng, now = random.Random(7), int(time.time() * 1000)
@@ -65,22 +63,18 @@ def test_a_flow_killed_three_times_counts_every_event_once(stack: Any, tmp_path:
         viewers = {user: reader.viewer(user).activity for user in sent}
         return {user: 0 if activity is None else activity.events for user, activity in viewers.items()}
 
-    flow = start(stack.settings, tmp_path / "recovery")
-    try:
-        for _ in range(KILLS):
-            before = sum(counted().values())
-            deadline = time.monotonic() + 60
-            while sum(counted().values()) == before and before < EVENTS and time.monotonic() < deadline:
-                time.sleep(0.02)
-            flow.send_signal(signal.SIGKILL)
-            flow.wait(10)
-            flow = start(stack.settings, tmp_path / "recovery")
-        deadline = time.monotonic() + 120
-        while sum(counted().values()) < EVENTS and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert counted() == sent
-        flow.send_signal(signal.SIGTERM)
-        assert flow.wait(20) == 0
-    finally:
-        if flow.poll() is None:
-            os.kill(flow.pid, signal.SIGKILL)
+    def changed(before: int) -> bool:
+        return sum(counted().values()) != before
+
+    flow.start()
+    for _ in range(KILLS):
+        before = sum(counted().values())
+        assert before < EVENTS
+        until(partial(changed, before), within_s=60.0, what=flow.log.read_text)
+        kill(flow)
+        flow.start()
+    until(lambda: sum(counted().values()) >= EVENTS, within_s=120.0, what=flow.log.read_text)
+    assert counted() == sent
+    flow.ask_to_stop()
+    until(lambda: flow.ended() is not None)
+    assert flow.ended() == 0, flow.log.read_text()
