@@ -82,6 +82,8 @@ class FeatureLog:
             if not self._try_flush():
                 self._closing.wait(RETRY_S)
             self._merge()
+            # Arrow keeps what it once had for the next time, which is half a minute away: some 60 MB.
+            pa.default_memory_pool().release_unused()
 
     def _merge(self) -> None:
         """Once a day, make one file of each past day's, of the views that this process writes."""

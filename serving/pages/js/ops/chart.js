@@ -17,6 +17,7 @@ const DASHES = [[], [6, 3], [2, 3]];
 const STALE_S = 10;
 // Two names nearer than this would lie over each other.
 const LABEL_GAP_PX = 70;
+const AXIS_PX = 58;
 
 const colourOf = (position) => colours[`series-${(position % 8) + 1}`];
 const dashOf = (position) => DASHES[Math.floor(position / 8) % DASHES.length];
@@ -68,7 +69,7 @@ export function chart({ id, lines, format, budgets = [], top = 0, note = "" }) {
       },
       axes: [
         { ...axis, size: 26, space: 64, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000).slice(-8, view.to - view.from > 400_000 ? -3 : undefined)) },
-        { ...axis, size: 58, space: 34, grid, values: (_, ticks) => ticks.map((tick) => text(format(tick))) },
+        { ...axis, size: widthOf, space: 34, grid, values: (_, ticks) => ticks.map((tick) => text(format(tick))) },
       ],
       series: [{}, ...lines.map((line, position) => ({
         label: line.label,
@@ -162,6 +163,14 @@ function drawRestarts(plot, restarts) {
     }
     ctx.restore();
   }
+}
+
+/** The y axis' width for these labels, px: the usual one, so that plots below each other begin at one line, or what they need. */
+function widthOf({ ctx, axes }, labels, index) {
+  const { font, gap } = axes[index];
+  ctx.font = font[0];
+  const longest = Math.max(0, ...(labels ?? []).map((label) => ctx.measureText(label).width / devicePixelRatio));
+  return Math.max(AXIS_PX, Math.ceil(longest) + gap + 4);
 }
 
 function line({ ctx }, from, to, colour, dash) {
