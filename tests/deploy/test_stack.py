@@ -108,3 +108,22 @@ def test_a_server_that_does_not_answer_in_time_is_reported_with_the_reason(tmp_p
         running.wait_ready(timeout_s=0.2)
     running.stop(timeout_s=5.0)
     assert running.ended() is not None
+
+
+def test_what_a_server_forked_ends_with_it(tmp_path: Path):
+    forked = tmp_path / "forked"
+    server = Server("parent", ["sh", "-c", f"sleep 60 & echo $! > {forked}; wait"], ready=lambda: None)
+    running = RunningServer(server, log=tmp_path / "parent.log")
+    deadline = time.monotonic() + 10.0
+    while not (forked.exists() and forked.read_text().endswith("\n")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child = psutil.Process(int(forked.read_text()))
+    running.stop(timeout_s=5.0)
+    child.wait(5.0)
+
+
+def test_a_process_whose_parent_is_gone_already_ends_at_once():
+    dies = "from deploy.local.process import die_with_parent; die_with_parent(parent=1 << 22); print('lives on')"
+    done = subprocess.run([sys.executable, "-c", dies], capture_output=True, text=True, timeout=30.0, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
