@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.local.process import RunningServer, Server, StartFailed
+from deploy.local.process import NotReady, RunningServer, Server, StartFailed
 from deploy.local.stack import Stack
 from deploy.local.triton import check_models
 from feature_repo.settings import FeatureStoreSettings
@@ -112,12 +112,15 @@ def test_a_server_that_does_not_answer_in_time_is_reported_with_the_reason(tmp_p
 
 def test_what_a_server_forked_ends_with_it(tmp_path: Path):
     forked = tmp_path / "forked"
-    server = Server("parent", ["sh", "-c", f"sleep 60 & echo $! > {forked}; wait"], ready=lambda: None)
-    running = RunningServer(server, log=tmp_path / "parent.log")
-    deadline = time.monotonic() + 10.0
-    while not (forked.exists() and forked.read_text().endswith("\n")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+
+    def ready() -> None:
+        if not (forked.exists() and forked.read_text().endswith("\n")):
+            raise NotReady("nothing is forked yet")
+
+    running = RunningServer(
+        Server("parent", ["sh", "-c", f"sleep 60 & echo $! > {forked}; wait"], ready=ready), log=tmp_path / "log"
+    )
+    running.wait_ready(timeout_s=10.0)
     child = psutil.Process(int(forked.read_text()))
     running.stop(timeout_s=5.0)
     child.wait(5.0)

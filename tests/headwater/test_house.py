@@ -4,8 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,16 +13,10 @@ import pytest
 from deploy.local.endpoints import Endpoints, running
 from headwater.settings import Settings
 from streams.kafka import check_broker, create_topics
+from tests.faults.world import until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.stack
-
-
-def wait_until(condition: Callable[[], object], *, timeout_s: float) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout_s:g} s"
-        time.sleep(0.05)
 
 
 class Up:
@@ -42,7 +35,7 @@ class Up:
                 [sys.executable, "-c", "from headwater.cli import main; main()", "up"],
                 cwd=folder, env=os.environ | environment, stdout=output, stderr=output,
             )  # fmt: skip
-        wait_until(lambda: self.endpoints() or self.process.poll() is not None, timeout_s=90.0)
+        until(lambda: self.endpoints() or self.process.poll() is not None, within_s=90.0)
         assert self.process.poll() is None, self.printed.read_text()
         self.look_again()
 
@@ -75,7 +68,7 @@ def test_a_stop_is_clean_and_leaves_no_process(up: Up, sign: signal.Signals):
     up.process.send_signal(sign)
     assert up.process.wait(timeout=10.0) == 0
     # Python's own resource tracker ends at the end of ours, a moment after it.
-    wait_until(lambda: not up.left(), timeout_s=2.0)
+    until(lambda: not up.left(), within_s=2.0)
     assert up.endpoints() is None
 
 
@@ -83,11 +76,11 @@ def test_what_dies_is_started_again_and_nothing_outlives_a_killed_house(up: Up):
     endpoints = up.endpoints()
     assert endpoints is not None
     up.child("redis-server").kill()
-    wait_until(lambda: up.says("redis runs again"), timeout_s=20.0)
+    until(lambda: up.says("redis runs again"), within_s=20.0)
 
     # The embedded broker comes back empty: topics are created again, and the flows begin again with it.
     up.child("deploy.local.broker").kill()
-    wait_until(lambda: up.says("broker runs again"), timeout_s=40.0)
+    until(lambda: up.says("broker runs again"), within_s=40.0)
     assert up.says("recovery snapshots of its last run were dropped")
     kafka = Settings.model_validate({}).at(endpoints).kafka
     assert check_broker(kafka, timeout_s=5.0) == 1
@@ -96,4 +89,4 @@ def test_what_dies_is_started_again_and_nothing_outlives_a_killed_house(up: Up):
     up.look_again()
     up.process.kill()
     up.process.wait()
-    wait_until(lambda: not up.left(), timeout_s=15.0)
+    until(lambda: not up.left(), within_s=15.0)
