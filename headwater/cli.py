@@ -9,6 +9,7 @@ import typer
 
 from headwater.commands.dead_letters import dead_letters
 from headwater.commands.demo import demo
+from headwater.commands.evaluate import evaluate
 from headwater.commands.feast import feast
 from headwater.commands.replay import replay
 from headwater.commands.upload import upload
@@ -150,6 +151,7 @@ app.add_typer(dead_letters, name="dead-letters", rich_help_panel=DATA)
 # Whatever follows, --help too, is for Feast.
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command(rich_help_panel=LOOK, context_settings=_PASSED_ON)(feast)
+app.add_typer(evaluate, name="evaluate", rich_help_panel=LOOK)
 app.add_typer(topics, name="topics", rich_help_panel=LOOK)
 
 
@@ -170,8 +172,9 @@ def _is_for_the_user(error: Exception) -> bool:
     from deploy.local.ports import PortTaken
     from deploy.local.process import StartFailed
     from headwater.settings import BadSettings
+    from models.perception.evaluation.clips import NoClips
     from streams.flows.run import AlreadyRuns
+    from streams.ports import PerceptionUnavailable
 
-    return isinstance(
-        error, AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | PortTaken | StartFailed
-    )
+    known = AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | NoClips | PerceptionUnavailable
+    return isinstance(error, known | PortTaken | StartFailed)

@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import MediaSettings, TritonSettings
+from models.settings import MediaSettings, TritonSettings, UnderstandingSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
@@ -29,6 +29,7 @@ ENV_PREFIX = "HEADWATER_"
 # Options whose values are secret, or may hold a secret: no error and no log shows them.
 SECRETS = (
     "api.keys", "api.session_secret", "features.connection_string", "kafka.client", "kafka.producer", "kafka.consumer",
+    "understanding.api_key",
 )  # fmt: skip
 
 
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     features: FeatureStoreSettings = Field(default_factory=FeatureStoreSettings)
     triton: TritonSettings = Field(default_factory=TritonSettings)
     media: MediaSettings = Field(default_factory=MediaSettings)
+    understanding: UnderstandingSettings = Field(default_factory=UnderstandingSettings)
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)

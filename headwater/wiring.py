@@ -22,15 +22,19 @@ from headwater.flows import FlowName
 from headwater.settings import Settings
 from headwater.stored_media import forget_files
 from models.perception.agent import PerceptionAgent
+from models.perception.choice import understood_by
+from models.perception.duplicates import KnownVideos
 from models.perception.encoders import Encoders
 from models.viewers.interest_ranker import InterestRanker
 from serving.server import serve
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.run import run
 from streams.flows.stopping import STOPPING
+from streams.follower import Follower
 from streams.heartbeat import Pulse, beating
 from streams.kafka import EventProducer, cluster_id
 from streams.lossy import LossyProducer
+from streams.topics import PERCEPTIONS
 from streams.tracing import Tracer, open_tracer
 from streams.videos import VideoTable
 
@@ -88,7 +92,7 @@ def _perceive(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer)
     return perceive.build(
         settings.kafka,
         settings.flows,
-        perceiver=PerceptionAgent(Encoders(settings.triton), settings.media),
+        perceiver=_perceiver(settings, held),
         features=held.enter_context(closing(FeatureWriter(settings.features, stopping=STOPPING))),
         producer=_producer(settings, held),
         pulse=pulse,
@@ -125,6 +129,16 @@ def _rerank(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -
 
 def _feedback(settings: Settings, held: ExitStack, pulse: Pulse, _tracer: Tracer) -> Dataflow:
     return feedback.build(settings.kafka, settings.flows, producer=_producer(settings, held), pulse=pulse)
+
+
+def _perceiver(settings: Settings, held: ExitStack) -> PerceptionAgent:
+    encoders = held.enter_context(closing(Encoders(settings.triton)))
+    understanding = held.enter_context(understood_by(settings.understanding, encoders))
+    known = KnownVideos()
+    held.enter_context(closing(Follower(settings.kafka, [PERCEPTIONS], known.take_in, name="known-videos").start()))
+    return PerceptionAgent(
+        encoders, understanding, settings.media, known=known, rewrite_within_s=settings.understanding.timeout_s
+    )
 
 
 _BUILD: dict[FlowName, Callable[[Settings, ExitStack, Pulse, Tracer], Dataflow]] = {

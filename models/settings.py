@@ -41,3 +41,19 @@ class MediaSettings(BaseModel):
     )
     frames: int = Field(8, ge=1, le=64, description="frames seen of one clip: more costs encoder time, fewer miss scenes")
     live_window_ms: int = Field(10_000, ge=1000, description="how much of a live room's end is seen each time")
+
+
+class UnderstandingSettings(BaseModel):
+    """Who writes what a viewer would care about: nothing here costs nothing; a language model knows what frames mean."""
+
+    url: str = Field(
+        "",
+        description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; empty does without one",
+    )
+    model: str = Field("Qwen/Qwen2.5-VL-7B-Instruct", description="the model to ask that server for")
+    api_key: str = Field("", description="its key, if it wants one")
+    sees_frames: bool = Field(True, description="send the key frames too; false for a model of words only")
+    timeout_s: float = Field(8.0, gt=0, description="longest wait for one rewrite; after it the perception stands without")
+    max_tokens: int = Field(300, ge=50, description="longest answer: shorter cuts rewrites off, which are then none")
+    breaker_failures: int = Field(3, ge=1, description="failed rewrites in a row after which none is asked for, for a while")
+    breaker_reset_s: float = Field(10.0, gt=0, description="how long none is asked for")

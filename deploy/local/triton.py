@@ -11,7 +11,9 @@ from deploy.local.binaries import CHECKOUT, TritonInstall
 from deploy.local.ports import LOOPBACK
 from deploy.local.process import NotReady, Server
 
-MODELS = ("text_encoder", "frame_encoder")
+# Those with weights of their own, and what is put together of them; an ensemble is loaded after its parts.
+ENCODERS = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer")
+MODELS = (*ENCODERS, "ip_agent")
 REPOSITORY = CHECKOUT / "models" / "repository"
 
 

@@ -1,4 +1,4 @@
-"""The encoders of text and frames, on Triton: deadlines, retries, and a circuit breaker between a slow server and the flows."""
+"""The encoders of texts and pictures, on Triton: deadlines, retries, and a circuit breaker before a server that is slow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import pybreaker
 import stamina
 import tritonclient.grpc as grpc
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from models.settings import TritonSettings
 from streams.features import Vector
@@ -17,8 +17,9 @@ from streams.ports import PerceptionUnavailable
 
 # Texts of one request: more, and a viewer's instruction waits behind a catalogue's titles; fewer, and the way there costs more.
 TEXT_BATCH = 32
-# The largest batch of the model's config.pbtxt; more in one request is refused.
+# The largest batches of the models' config.pbtxt; more in one request is refused.
 FRAME_BATCH = 64
+PICTURE_BATCH = 16
 
 _CHANNEL = [
     # gRPC waits up to two minutes before it connects again; a restarted server would seem away long after it is back.
@@ -42,6 +43,22 @@ class FrameReading:
     embeddings: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Sight:
+    """What n key frames show, by their middles and by the whole of them.
+
+    `objects` are the ten surest kinds of things of each, `confidences` of the surest of its kind and `counts` how many there
+    probably are, float32 (n, 10); `object_embeddings`, float32 (n, 384), are in the space of texts and longer the more is
+    there.
+    """
+
+    frames: FrameReading
+    objects: list[list[str]]
+    confidences: NDArray[np.float32]
+    counts: NDArray[np.float32]
+    object_embeddings: NDArray[np.float32]
+
+
 class TextEncoder(Protocol):
     """Turns texts into unit vectors."""
 
@@ -54,7 +71,15 @@ class Encoder(TextEncoder, Protocol):
     """Turns texts and frames into vectors of one space."""
 
     def frames(self, frames: NDArray[np.uint8]) -> FrameReading:
-        """Return what RGB frames, uint8 (n, 224, 224, 3), show; PerceptionUnavailable is transient."""
+        """Return what the middles of frames, RGB uint8 (n, 260, 260, 3), show; PerceptionUnavailable is transient."""
+        ...
+
+    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> Sight:
+        """Return all that frames show, by their middles and by the whole of them, RGB uint8 (n, 640, 640, 3), on grey."""
+        ...
+
+    def unsafe(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return how likely each frame is to be pornographic, float32 (n,), by its middle."""
         ...
 
 
@@ -78,38 +103,57 @@ class Encoders:
             batch = np.array(
                 [[text.encode("utf-8", "replace")] for text in texts[start : start + TEXT_BATCH]], dtype=np.object_
             )
-            (embeddings,) = self._infer("text_encoder", "text", batch, "BYTES", ["embedding"])
-            parts.append(embeddings)
+            parts += self._infer("text_encoder", {"text": batch}, ["embedding"])
         return np.concatenate(parts)
 
     def frames(self, frames: NDArray[np.uint8]) -> FrameReading:
-        """Return what RGB frames, uint8 (n, 224, 224, 3) with n at most 64, show. Raises PerceptionUnavailable."""
+        """Return what the middles of at most 64 frames, RGB uint8 (n, 260, 260, 3), show. Raises PerceptionUnavailable."""
         if len(frames) > FRAME_BATCH:
             raise ValueError(f"expected at most {FRAME_BATCH} frames, got {len(frames)}")
-        labels, probabilities, embeddings = self._infer(
-            "frame_encoder", "frame", frames, "UINT8", ["label", "probability", "embedding"]
-        )
-        return FrameReading([[label.decode() for label in row] for row in labels], probabilities, embeddings)
+        return _reading(*self._infer("frame_encoder", {"frame": frames}, ["label", "probability", "embedding"]))
+
+    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> Sight:
+        """Return all that at most 16 frames show: their middles, and the whole of them (n, 640, 640, 3) on grey.
+
+        Raises:
+            PerceptionUnavailable: as `frames`.
+        """
+        if not len(frames) == len(pictures) <= PICTURE_BATCH:
+            raise ValueError(
+                f"expected as many middles as pictures, at most {PICTURE_BATCH}, got {len(frames)} and {len(pictures)}"
+            )
+        outputs = ["label", "probability", "embedding"]
+        outputs += ["object", "object_confidence", "object_count", "object_embedding"]
+        found = self._infer("ip_agent", {"frame": frames, "picture": pictures}, outputs)
+        labels, probabilities, embeddings, objects, confidences, counts, object_embeddings = found
+        return Sight(_reading(labels, probabilities, embeddings), _words(objects), confidences, counts, object_embeddings)
+
+    def unsafe(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return how likely each of at most 64 frames is to be pornographic, float32 (n,). Raises PerceptionUnavailable."""
+        (scores,) = self._infer("unsafe_scorer", {"frame": frames}, ["unsafe"])
+        likely: NDArray[np.float32] = scores[:, 0]
+        return likely
 
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
 
-    def _infer(self, model: str, name: str, batch: NDArray[Any], kind: str, outputs: list[str]) -> list[NDArray[Any]]:
-        given = grpc.InferInput(name, batch.shape, kind)
-        given.set_data_from_numpy(batch)
+    def _infer(self, model: str, batch: dict[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
+        rows = len(next(iter(batch.values())))
+        given = []
+        for name, values in batch.items():
+            given.append(grpc.InferInput(name, values.shape, np_to_triton_dtype(values.dtype)))
+            given[-1].set_data_from_numpy(values)
         wanted = [grpc.InferRequestedOutput(output) for output in outputs]
         try:
-            answer = self._retrying(_is_momentary, self._ask, model, [given], wanted)
+            answer = self._retrying(_is_momentary, self._ask, model, given, wanted)
         except pybreaker.CircuitBreakerError as error:
             raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url} keeps failing: none is asked for now") from error
         except InferenceServerException as error:
             raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url}: {error.status()}: {error.message()}") from error
         arrays = [answer.as_numpy(output) for output in outputs]
-        if any(array is None or len(array) != len(batch) for array in arrays):
-            raise PerceptionUnavailable(
-                f"{model} at {self._settings.grpc_url}: expected {len(batch)} rows in each of {outputs}"
-            )
+        if any(array is None or len(array) != rows for array in arrays):
+            raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url}: expected {rows} rows in each of {outputs}")
         return arrays
 
     def _ask(self, model: str, inputs: list[Any], outputs: list[Any]) -> Any:
@@ -121,3 +165,11 @@ class Encoders:
 def _is_momentary(error: Exception) -> bool:
     """Return whether trying again at once may help: a server that restarts does, one that is too slow would only get slower."""
     return isinstance(error, InferenceServerException) and error.status() == "StatusCode.UNAVAILABLE"
+
+
+def _reading(labels: NDArray[Any], probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]) -> FrameReading:
+    return FrameReading(_words(labels), probabilities, embeddings)
+
+
+def _words(names: NDArray[Any]) -> list[list[str]]:
+    return [[name.decode() for name in row] for row in names]

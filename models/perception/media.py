@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import numpy as np
@@ -25,8 +26,8 @@ from models.perception.fetch import Resolve, fetch, is_public, resolve
 from models.settings import MediaSettings
 from streams.ports import BadMedia, PerceptionUnavailable
 
-_DECODER = Path(__file__).with_name("decode.py")
-_SIDE = 224
+_DECODER = "models.perception.decoder"
+_MIDDLE_SIDE, _WHOLE_SIDE = 260, 640
 # A phone shows a video at about 400 by 800 points: more is not seen, and loads slower than the video begins.
 POSTER_SIDE = 720
 
@@ -39,6 +40,24 @@ class MediaInfo:
     width: int
     height: int
     codec: str
+    has_audio: bool
+
+
+@dataclass(frozen=True)
+class Frames:
+    """n frames of one file, the middles of its scenes, in order; at most `settings.frames`.
+
+    `at_ms` is when they are shown; `middles` are RGB uint8 (n, 260, 260, 3), `wholes` (n, 640, 640, 3) on grey. `cuts` is how
+    many ends of scenes were seen, `motion` how much changes within them and `brightness` how light they are, both 0 to 1.
+    """
+
+    info: MediaInfo
+    at_ms: tuple[int, ...]
+    middles: NDArray[np.uint8]
+    wholes: NDArray[np.uint8]
+    cuts: int
+    motion: float
+    brightness: float
 
 
 def check_uri(uri: str, settings: MediaSettings) -> None:
@@ -87,7 +106,7 @@ def local_copy(uri: str, settings: MediaSettings, *, resolve: Resolve = resolve)
 
 def probe(path: Path, settings: MediaSettings) -> MediaInfo:
     """Return what `path` says of its video; takes a few tenths of a second. Raises BadMedia."""
-    return _decode(path, settings)[0]
+    return _info(_decode(path, settings)[0])
 
 
 def poster(path: Path, settings: MediaSettings) -> bytes:
@@ -99,14 +118,30 @@ def poster(path: Path, settings: MediaSettings) -> bytes:
     return _decode(path, settings, still=POSTER_SIDE)[1]
 
 
-def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> tuple[MediaInfo, NDArray[np.uint8]]:
-    """Return at most `settings.frames` frames, RGB uint8 (n, 224, 224, 3), spread over the file; of `live` media over its end.
+def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> Frames:
+    """Return frames of each scene of the file, of longer ones more; of `live` media those of its end.
 
     Raises:
         BadMedia: empty, too large, too long, no video, or more than the decoder's memory and time.
     """
-    info, pixels = _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
-    return info, np.frombuffer(pixels, np.uint8).reshape(-1, _SIDE, _SIDE, 3)
+    answer, pixels = _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
+    count = len(answer["at_ms"])
+    middles, wholes = count * _MIDDLE_SIDE**2 * 3, count * _WHOLE_SIDE**2 * 3
+    if len(pixels) != middles + wholes:
+        raise BadMedia(f"expected {middles + wholes} bytes of {count} frames, got {len(pixels)} before its decoder ended")
+    return Frames(
+        info=_info(answer),
+        at_ms=tuple(answer["at_ms"]),
+        middles=np.frombuffer(pixels, np.uint8, middles).reshape(-1, _MIDDLE_SIDE, _MIDDLE_SIDE, 3),
+        wholes=np.frombuffer(pixels, np.uint8, wholes, middles).reshape(-1, _WHOLE_SIDE, _WHOLE_SIDE, 3),
+        cuts=answer["cuts"],
+        motion=min(1.0, answer["motion"]),
+        brightness=answer["brightness"],
+    )
+
+
+def _info(answer: dict[str, Any]) -> MediaInfo:
+    return MediaInfo(answer["duration_ms"], answer["width"], answer["height"], answer["codec"], answer["has_audio"])
 
 
 def _split(uri: str, settings: MediaSettings) -> SplitResult:
@@ -149,8 +184,8 @@ def _looks_public(host: str) -> bool:
 
 def _decode(
     path: Path, settings: MediaSettings, *, frames: int = 0, still: int = 0, window_ms: int = 0
-) -> tuple[MediaInfo, bytes]:
-    """Return what the file says of its video, and the pictures asked for as the decoder wrote them."""
+) -> tuple[dict[str, Any], bytes]:
+    """Return what the decoder says of the file, and the pictures asked for as it wrote them."""
     size = path.stat().st_size
     if not 0 < size <= settings.max_bytes:
         raise BadMedia(f"expected a video of 1 to {settings.max_bytes} bytes (media.max_bytes), got {size}")
@@ -159,15 +194,14 @@ def _decode(
         "frames": frames,
         "still": still,
         "window_ms": window_ms,
-        "max_duration_ms": settings.max_duration_ms,
-        "max_pixels": settings.max_pixels,
+        "bounds": {"max_duration_ms": settings.max_duration_ms, "max_pixels": settings.max_pixels},
         "memory_bytes": settings.decode_memory_bytes,
         # Seconds of CPU, of all its threads: the wall's deadline alone would let a bomb have every core.
         "cpu_s": math.ceil(settings.decode_timeout_s),
     }
     try:
         run = subprocess.run(
-            [sys.executable, "-I", str(_DECODER), json.dumps(request)],
+            [sys.executable, "-I", "-m", _DECODER, json.dumps(request)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=settings.decode_timeout_s,
@@ -186,7 +220,7 @@ def _decode(
     head, _, pictures = run.stdout.partition(b"\n")
     if run.returncode or not head:
         raise BadMedia(f"expected a video, got a file that its decoder failed on: {run.stderr.decode(errors='replace')[-300:]}")
-    answer = json.loads(head)
+    answer: dict[str, Any] = json.loads(head)
     if "refused" in answer:
         raise BadMedia(answer["refused"])
-    return MediaInfo(answer["duration_ms"], answer["width"], answer["height"], answer["codec"]), pictures
+    return answer, pictures

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.perception.encoders import FrameReading
+from models.perception.encoders import FrameReading, Sight
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220), "white": (240, 240, 240)}
 
@@ -32,8 +32,20 @@ class WordsAndColours:
         colours = np.array(list(COLOURS.values()))
         nearest = [int(np.abs(colours - frame.mean(axis=(0, 1))).sum(axis=1).argmin()) for frame in frames]
         labels = [[names[at], *(["nothing"] * 9)] for at in nearest]
-        probabilities = np.tile(np.array([0.9, *([0.01] * 9)], np.float32), (len(frames), 1))
-        return FrameReading(labels, probabilities, 0.9 * np.array([_direction(row[0]) for row in labels], np.float32))
+        # White may be anything.
+        sure = np.array([[0.2 if row[0] == "white" else 0.9] for row in labels], np.float32)
+        probabilities = np.concatenate([sure, np.full((len(frames), 9), 0.01, np.float32)], axis=1)
+        return FrameReading(labels, probabilities, sure * np.array([_direction(row[0]) for row in labels], np.float32))
+
+    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> Sight:
+        """Nothing but colours: no picture has a thing in it."""
+        reading = self.frames(frames)
+        nothing, nowhere = np.zeros((len(frames), 10), np.float32), np.zeros((len(frames), 384), np.float32)
+        return Sight(reading, [["nothing"] * 10] * len(frames), nothing, nothing, nowhere)
+
+    def unsafe(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Red is."""
+        return np.array([float(row[0] == "red") for row in self.frames(frames).labels], np.float32)
 
 
 def _words(text: str) -> list[str]:

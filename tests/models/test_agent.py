@@ -6,6 +6,8 @@ import pytest
 
 from models.perception.agent import MODEL_VERSION, PerceptionAgent
 from models.perception.encoders import Encoder
+from models.perception.plain import PlainUnderstanding
+from models.perception.understanding import NotUnderstood, Rewrite, Topic, View
 from models.settings import MediaSettings
 from streams.codec import decode, encode, unpack_vector
 from streams.events import Upload
@@ -19,7 +21,7 @@ def upload(title: str = "a quiet evening", **fields: object) -> Upload:
 
 @pytest.fixture
 def agent(encoder: Encoder, tmp_path: Path) -> PerceptionAgent:
-    return PerceptionAgent(encoder, MediaSettings(roots=(tmp_path,)))
+    return PerceptionAgent(encoder, PlainUnderstanding(encoder), MediaSettings(roots=(tmp_path,)))
 
 
 def test_titles_are_understood_in_order_with_one_request(agent: PerceptionAgent, encoder: Encoder) -> None:
@@ -29,7 +31,9 @@ def test_titles_are_understood_in_order_with_one_request(agent: PerceptionAgent,
     assert encoder.requests == before + 1  # type: ignore[attr-defined]
     assert [perception.summary for perception in perceptions] == ["cooking recipes", "guitar music", ""]
     assert [perception.topics[0].name for perception in perceptions[:2]] == ["cooking", "music"]
-    assert all(perception.stage == "title" and perception.model_version == MODEL_VERSION for perception in perceptions)
+    assert all(
+        perception.stage == "title" and perception.model_version == f"{MODEL_VERSION}+plain" for perception in perceptions
+    )
 
 
 def test_no_titles_are_no_perceptions(agent: PerceptionAgent) -> None:
@@ -48,7 +52,7 @@ def test_frames_say_what_they_show_and_move_the_embedding(
     clip = make_clip(colours=["red", "red", "red", "blue"])
     seen = agent.frames(upload(media_uri=clip.as_uri(), language="de"))
     assert seen.summary == "a quiet evening — shows: red"
-    assert (seen.stage, seen.language, seen.safety) == ("frames", "de", {})
+    assert (seen.stage, seen.language, seen.safety) == ("frames", "de", {"unsafe": 1.0})
     assert seen.took_ms > 0
     red, title = encoder.texts(["red", "a quiet evening"])
     embedding = unpack_vector(seen.embedding)
@@ -60,6 +64,69 @@ def test_frames_say_what_they_show_and_move_the_embedding(
 def test_a_live_room_is_seen_as_it_is_now(agent: PerceptionAgent, make_clip: Callable[..., Path]) -> None:
     room = make_clip("room.ts", colours=["red", "green"], seconds_each=15)
     assert agent.frames(upload("live", media_uri=room.as_uri(), kind="live")).summary == "live — shows: green"
+
+
+def test_a_cover_that_bears_out_its_title_suffices(agent: PerceptionAgent, make_clip: Callable[..., Path]) -> None:
+    red, white = make_clip(colours=["red", "blue"]), make_clip("white.mp4", colours=["white", "red", "blue"])
+    assert [step.name for step in agent.frames(upload("red", media_uri=red.as_uri())).steps] == ["glance", "rewrite"]
+    looked = agent.frames(upload("nothing of the kind", media_uri=white.as_uri()))
+    assert [step.name for step in looked.steps] == ["glance", "key_frames", "perceive", "rewrite"]
+    assert {tag.name for tag in looked.shows} >= {"red", "blue"}
+
+
+def test_a_harmless_cover_hides_nothing_unsafe(agent: PerceptionAgent, make_clip: Callable[..., Path]) -> None:
+    clip = make_clip(colours=["green", "green", "green", "red"])
+    seen = agent.frames(upload("green", media_uri=clip.as_uri()))
+    assert [step.name for step in seen.steps] == ["glance", "rewrite"]
+    assert seen.safety == {"unsafe": 1.0}
+
+
+class Scripted:
+    """An understanding that says what it is told to, or fails."""
+
+    name = "scripted"
+
+    def __init__(self, answer: Rewrite | NotUnderstood) -> None:
+        self._answer = answer
+
+    def rewrite(self, view: View, *, within_s: float) -> Rewrite:
+        if isinstance(self._answer, NotUnderstood):
+            raise self._answer
+        return self._answer
+
+
+def understood(encoder: Encoder, tmp_path: Path, answer: Rewrite | NotUnderstood) -> PerceptionAgent:
+    return PerceptionAgent(encoder, Scripted(answer), MediaSettings(roots=(tmp_path,)))
+
+
+def test_without_a_rewrite_the_perception_stands(
+    encoder: Encoder, tmp_path: Path, make_clip: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = understood(encoder, tmp_path, NotUnderstood("the server is away"))
+    seen = agent.frames(upload("a day", media_uri=make_clip().as_uri()))
+    assert (seen.summary, seen.hook, seen.mood) == ("a day", "", "")
+    assert [step.name for step in seen.steps] == ["glance"]
+    assert "video v: no rewrite: the server is away" in caplog.text
+
+
+def test_a_rewrite_gives_its_words_and_only_topics_that_are_borne_out(
+    encoder: Encoder, tmp_path: Path, make_clip: Callable[..., Path]
+) -> None:
+    told = Rewrite(
+        summary="a red wall",
+        topics=[Topic("red", 0.8), Topic("politics and money", 1.0)],
+        hook="it is so red",
+        mood="calm",
+        audience="painters",
+        language="en",
+    )
+    seen = understood(encoder, tmp_path, told).frames(upload("wall", media_uri=make_clip(colours=["red"]).as_uri()))
+    assert (seen.summary, seen.hook, seen.mood, seen.audience, seen.language) == (
+        "a red wall", "it is so red", "calm", "painters", "en",
+    )  # fmt: skip
+    names = {topic.name: topic.confidence for topic in seen.topics}
+    assert names["red"] == 0.8
+    assert "politics and money" not in names
 
 
 def test_bad_media_says_which_upload_it_came_with(agent: PerceptionAgent, tmp_path: Path) -> None:

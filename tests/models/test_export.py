@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from models import export
+from models.export import frames, objects
 
 
 @pytest.fixture
@@ -34,7 +35,19 @@ def test_a_missing_file_or_another_recipe_is_not_up_to_date(exported: Path) -> N
 
 
 def test_the_classes_are_imagenets_in_order() -> None:
-    names = export.class_names()
+    names = frames.class_names()
     assert len(names) == 1000
     assert names[0][0] == "tench"
     assert names[-1][0] == "toilet tissue"
+
+
+def test_the_things_are_cocos_in_order_as_people_call_them() -> None:
+    names = [name for (name,) in objects.class_names()]
+    assert len(names) == 80
+    assert (names[0], names[4], names[-1]) == ("person", "airplane", "toothbrush")
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "other.weights").write_bytes(bytes(20 + 4 * 1000))
+    with pytest.raises(export.ExportFailed, match="expected 8858734 weights of YOLOv3-tiny with 80 classes, got 1000"):
+        objects.load_darknet(objects.Detector(), tmp_path / "other.weights")

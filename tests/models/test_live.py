@@ -23,7 +23,7 @@ def test_a_room_is_seen_by_its_newest_segment(make_clip: MakeClip, tmp_path: Pat
         make_clip(f"{name}.ts", colours=[name])
     settings = MediaSettings(roots=(tmp_path,))
     with newest_part(room(tmp_path, "red.ts", "blue.ts"), settings) as path:
-        seen = {colour_of(frame) for frame in sample(path, settings, live=True)[1]}
+        seen = {colour_of(frame) for frame in sample(path, settings, live=True).middles}
     assert seen == {"blue"}
     assert not path.exists()
 

@@ -67,37 +67,59 @@ def test_a_clip_says_its_length_and_size(make_clip: Callable[..., Path]) -> None
 
 
 def test_frames_are_spread_over_a_clip_in_order(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
-    _, frames = sample(make_clip(), MediaSettings(frames=4))
-    assert frames.shape == (4, 224, 224, 3)
-    assert frames.dtype == np.uint8
-    assert [colour_of(frame) for frame in frames] == ["red", "green", "blue", "white"]
+    frames = sample(make_clip(), MediaSettings(frames=4))
+    assert (frames.middles.shape, frames.wholes.shape) == ((4, 260, 260, 3), (4, 640, 640, 3))
+    assert frames.middles.dtype == frames.wholes.dtype == np.uint8
+    assert [colour_of(frame) for frame in frames.middles] == ["red", "green", "blue", "white"]
+    assert list(frames.at_ms) == sorted(frames.at_ms)
 
 
 def test_a_long_clip_is_seen_by_seeking(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
-    _, frames = sample(make_clip(seconds_each=60, fps=1), MediaSettings(frames=8))
-    assert [colour_of(frame) for frame in frames] == ["red", "red", "green", "green", "blue", "blue", "white", "white"]
+    frames = sample(make_clip(seconds_each=60, fps=1), MediaSettings(frames=8))
+    assert [colour_of(frame) for frame in frames.middles] == ["red", "red", "green", "green", "blue", "blue", "white", "white"]
 
 
 def test_a_clip_of_one_picture_is_seen(make_clip: Callable[..., Path]) -> None:
-    assert len(sample(make_clip(colours=["red"], seconds_each=5, frames_each=1), MediaSettings())[1]) == 1
+    assert len(sample(make_clip(colours=["red"], seconds_each=5, frames_each=1), MediaSettings()).at_ms) == 1
 
 
 def test_an_upright_clip_keeps_its_middle(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
-    _, frames = sample(make_clip(size=(180, 320)), MediaSettings(frames=4))
-    assert [colour_of(frame) for frame in frames] == ["red", "green", "blue", "white"]
+    frames = sample(make_clip(size=(180, 320)), MediaSettings(frames=4))
+    assert [colour_of(frame) for frame in frames.middles] == ["red", "green", "blue", "white"]
+
+
+def test_a_whole_picture_is_whole_and_surrounded_by_grey(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
+    (picture, *_) = sample(make_clip(colours=["red"], size=(640, 320)), MediaSettings(frames=1)).wholes
+    assert (picture[:150] == 127).all()
+    assert (picture[-150:] == 127).all()
+    assert colour_of(picture[170:470]) == "red"
+
+
+def test_a_short_scene_is_seen_beside_a_long_one(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
+    clip = make_clip(colours=["red"] * 9 + ["blue"] * 3 + ["red"] * 8, seconds_each=0.5)
+    frames = sample(clip, MediaSettings(frames=4))
+    assert {colour_of(frame) for frame in frames.middles} == {"red", "blue"}
+    assert frames.cuts == 2
+    assert frames.motion < 0.1
+
+
+def test_how_light_and_how_lively_a_video_is_is_measured(make_clip: Callable[..., Path]) -> None:
+    white, blue = (sample(make_clip(f"{name}.mp4", colours=[name]), MediaSettings()) for name in ("white", "blue"))
+    assert white.brightness > 0.9 > 0.3 > blue.brightness
+    assert white.cuts == blue.cuts == 0
 
 
 def test_a_live_room_is_seen_by_its_end(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
     room = make_clip("room.ts", seconds_each=10)
     settings = MediaSettings(frames=3, live_window_ms=8000, max_duration_ms=1000)
-    assert {colour_of(frame) for frame in sample(room, settings, live=True)[1]} == {"white"}
+    assert {colour_of(frame) for frame in sample(room, settings, live=True).middles} == {"white"}
 
 
 def test_a_recording_that_does_not_say_its_length_is_measured(make_clip: Callable[..., Path]) -> None:
     recording = make_clip("recording.mkv", options={"live": "1"})
-    info, frames = sample(recording, MediaSettings())
-    assert info.duration_ms == pytest.approx(4000, abs=200)
-    assert len(frames) == 8
+    frames = sample(recording, MediaSettings())
+    assert frames.info.duration_ms == pytest.approx(4000, abs=200)
+    assert len(frames.at_ms) == 8
 
 
 @pytest.mark.parametrize(
@@ -120,7 +142,7 @@ def test_half_a_clip_is_refused_or_seen_but_never_hangs(make_clip: Callable[...,
     whole = make_clip("clip.ts").read_bytes()
     half = make_clip("half.ts")
     half.write_bytes(whole[: len(whole) // 2])
-    assert len(sample(half, MediaSettings())[1]) > 0
+    assert len(sample(half, MediaSettings()).at_ms) > 0
 
 
 def test_a_damaged_clip_is_seen_up_to_its_damage(make_clip: Callable[..., Path]) -> None:
@@ -128,7 +150,7 @@ def test_a_damaged_clip_is_seen_up_to_its_damage(make_clip: Callable[..., Path])
     content = bytearray(clip.read_bytes())
     content[len(content) // 2 :] = np.random.default_rng(0).bytes(len(content) - len(content) // 2)
     clip.write_bytes(content)
-    assert len(sample(clip, MediaSettings())[1]) >= 2
+    assert len(sample(clip, MediaSettings()).at_ms) >= 2
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:
@@ -173,4 +195,4 @@ def test_a_decoder_that_takes_too_much_memory_is_ended(make_clip: Callable[..., 
     bomb = make_clip("bomb.mp4", colours=["red"], seconds_each=2, size=(7680, 4320), fps=1)
     with pytest.raises(BadMedia, match="memory"):
         sample(bomb, MediaSettings(decode_memory_bytes=200_000_000))
-    assert len(sample(bomb, MediaSettings())[1]) > 0
+    assert len(sample(bomb, MediaSettings()).at_ms) > 0

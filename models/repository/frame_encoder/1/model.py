@@ -1,6 +1,6 @@
-"""Frames to what they show: EfficientNet-Lite0 in ONNX Runtime, inside Triton's Python backend.
+"""Frames to what they show: EfficientNet-Lite2 in ONNX Runtime, inside Triton's Python backend.
 
-Input `frame` (n, 224, 224, 3) RGB bytes; outputs the ten likeliest ImageNet classes, `label` and `probability` (n, 10), and
+Input `frame` (n, 260, 260, 3) RGB bytes; outputs the ten likeliest ImageNet classes, `label` and `probability` (n, 10), and
 `embedding` (n, 384): the classes' names in the text encoder's space, less their common mean, weighted by probability (ConSE,
 Norouzi et al. 2014, section 3). It isn't of unit length: an unsure frame weighs less. `python -m models.export` makes the
 files, $HEADWATER_MODELS_DIR/frame_encoder.
@@ -35,7 +35,7 @@ class TritonPythonModel:
         self.labels = np.array([name.encode() for name in names], dtype=np.object_)
         self.class_embeddings = np.load(folder / "class_embeddings.npy")
         # The first pass allocates; better before the model is ready than in an upload's request.
-        self.read(np.zeros((8, 224, 224, 3), np.uint8))
+        self.read(np.zeros((8, 260, 260, 3), np.uint8))
 
     def execute(self, requests):
         frames = [pb_utils.get_input_tensor_by_name(request, "frame").as_numpy() for request in requests]

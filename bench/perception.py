@@ -1,0 +1,159 @@
+"""A new video is understood: labelled clips find their labels by their frames alone, within seconds, on two cores.
+
+Also what a title alone costs, what Triton gains by batching, and whether titles that the same viewers watch lie together.
+"""
+
+import resource
+import statistics
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import psutil
+import typer
+
+from bench import report
+from bench.stack import own_settings
+
+if TYPE_CHECKING:
+    from models.perception.agent import PerceptionAgent
+    from models.perception.encoders import Encoders
+    from models.perception.evaluation.clips import LabelledClip
+
+DATA = Path("../shared/data")
+# Requests of one text each, one after the other and so many at once: the same work, which only the second can batch.
+REQUESTS, AT_ONCE = 400, 32
+TITLES = 100
+
+
+def main(
+    clips: Annotated[Path, typer.Option(help="folder with clips.csv (file, label) and the files")] = DATA / "clips",
+    microlens: Annotated[Path, typer.Option(help="folder with videos and interactions files")] = DATA / "microlens",
+    viewers: Annotated[int, typer.Option(help="viewers whose titles are compared")] = 1_000,
+    seed: Annotated[int, typer.Option(help="of the pairs of titles")] = 0,
+) -> None:
+    """Measure perception against its budgets; needs real clips."""
+    from headwater.encoders import encoders_of
+    from models.perception.agent import PerceptionAgent
+    from models.perception.evaluation import clips as evaluation
+    from models.perception.plain import PlainUnderstanding
+    from models.settings import MediaSettings
+
+    report.console.print(report.machine())
+    found = evaluation.labelled(clips)
+    with own_settings() as settings, encoders_of(settings, report.console) as encoders:
+        media = MediaSettings(roots=(clips.resolve(),))
+        plain = PlainUnderstanding(encoders)
+        with report.console.status("perceiving clips, a step deeper each time"):
+            result = evaluation.evaluate(found, encoders, plain, media)
+        agent = PerceptionAgent(encoders, plain, media)
+        with report.console.status("perceiving clips, two at once"):
+            clips_per_min = _clips_per_min(agent, found)
+        with report.console.status("titles and batches"):
+            title_ms = _title_ms(agent)
+            batched, unbatched = _texts_per_s(encoders)
+        coherence = _coherence(encoders, microlens, viewers, seed) if microlens.is_dir() else {}
+        triton_mb = sum(each.memory_info().rss for each in psutil.Process().children(recursive=True)) / 2**20
+    depths = {depth.name: depth for depth in result.depths}
+    deepest = depths["+ rewrite"]
+    figures: dict[str, float | dict[str, float]] = {
+        "recall_at_1": deepest.retrieval.recall(1),
+        "recall_at_5": deepest.retrieval.recall(5),
+        "centred_recall_at_1": deepest.retrieval.recall(1, centred=True),
+        "centred_recall_at_5": deepest.retrieval.recall(5, centred=True),
+        "mean_rank": deepest.retrieval.mean_rank(),
+        "recall_at_5_by_depth": {name: depth.retrieval.recall(5) for name, depth in depths.items()},
+        "recall_at_1_by_depth": {name: depth.retrieval.recall(1) for name, depth in depths.items()},
+        "p50_ms_by_depth": {name: round(statistics.median(depth.took_ms)) for name, depth in depths.items()},
+        "clip_p50_ms": round(statistics.median(deepest.took_ms)),
+        "clips_per_min": clips_per_min,
+        "spared_by_glance": depths["as it runs"].spared(),
+        "title_only_p50_ms": title_ms,
+        "texts_per_s_batched": batched,
+        "texts_per_s_unbatched": unbatched,
+        "batching_gain": round(batched / unbatched, 2),
+        "triton_mb": round(triton_mb),
+        "decoder_peak_mb": result.decoder_peak_mb,
+        "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    } | {f"titles_auc_{name}": value for name, value in coherence.items()}
+    report.finish(
+        "perception",
+        figures,
+        budgets={
+            "recall_at_1": "≥ 0.45",
+            "recall_at_5": "≥ 0.80",
+            "clip_p50_ms": "≤ 3000",
+            "title_only_p50_ms": "≤ 300",
+            "titles_auc_random": "≥ 0.70",
+        },
+        facts={
+            "clips": len(found),
+            "chance": f"{1 / len(found):.2f} and {5 / len(found):.2f}",
+            "viewers": viewers,
+            "seed": seed,
+        },
+    )
+
+
+def _clips_per_min(agent: "PerceptionAgent", found: "list[LabelledClip]") -> float:
+    from models.perception.evaluation.clips import untitled
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(2) as workers:
+        list(workers.map(agent.frames, (untitled(clip, at) for at, clip in enumerate(found))))
+    return round(60 * len(found) / (time.perf_counter() - began), 1)
+
+
+def _title_ms(agent: "PerceptionAgent") -> float:
+    from streams.events import Upload
+
+    took = []
+    for at in range(TITLES):
+        upload = Upload(
+            event_id="t", video_id="t", author_id="t", title=f"my cat meets robot number {at}", tags=("cats",), uploaded_at=0
+        )
+        began = time.perf_counter()
+        agent.titles([upload])
+        took.append((time.perf_counter() - began) * 1000)
+    return round(statistics.median(took), 1)
+
+
+def _texts_per_s(encoders: "Encoders") -> tuple[float, float]:
+    """Return texts a second, so many requests at once and one by one: of one text each, all different."""
+
+    def ask(at: int) -> None:
+        encoders.texts([f"a title of some words, number {at}, as people write them"])
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(AT_ONCE) as workers:
+        list(workers.map(ask, range(REQUESTS)))
+    batched = REQUESTS / (time.perf_counter() - began)
+    began = time.perf_counter()
+    for at in range(REQUESTS, 2 * REQUESTS):
+        ask(at)
+    return round(batched, 1), round(REQUESTS / (time.perf_counter() - began), 1)
+
+
+def _coherence(encoders: "Encoders", microlens: Path, viewers: int, seed: int) -> dict[str, float]:
+    """Return how titles that the same viewers watch lie together."""
+    import numpy as np
+    import pandas as pd
+    from rich.progress import track
+
+    from models.perception.evaluation.titles import coherence
+
+    watched = pd.read_parquet(microlens / "interactions.parquet", columns=["user_id", "video_id"])
+    titles = pd.read_parquet(microlens / "videos.parquet").set_index("video_id").title
+    chosen = np.random.default_rng(seed).permutation(watched.user_id.unique())[:viewers]
+    watched = watched[watched.user_id.isin(chosen) & watched.video_id.isin(titles.index)]
+    videos = watched.video_id.unique()
+    rows = {video: row for row, video in enumerate(videos)}
+    batches = [list(titles[videos[start : start + 256]]) for start in range(0, len(videos), 256)]
+    embeddings = np.concatenate([encoders.texts(batch) for batch in track(batches, "titles", console=report.console)])
+    by_viewer = [np.array([rows[video] for video in group]) for _, group in watched.groupby("user_id").video_id]
+    return coherence(embeddings, by_viewer, seed=seed)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,185 @@
+"""Labelled clips, each perceived without its title: does it find its label among all labels?
+
+A folder holds `clips.csv` with the columns `file` and `label`, and the files. Each is perceived as deep as the agent goes, step
+by step, so that what a step costs and brings is seen beside the others.
+"""
+
+import csv
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.perception.agent import PerceptionAgent
+from models.perception.encoders import Encoder
+from models.perception.media import sample
+from models.perception.understanding import Understanding
+from models.settings import MediaSettings
+from streams.codec import unpack_vector
+from streams.events import Perception, StepName, Upload
+from streams.features import Vector
+from streams.ports import BadMedia
+
+# What is compared: the deepest step taken, and whether a glance that suffices ends it there.
+DEPTHS: dict[str, tuple[StepName, bool]] = {
+    "glance only": ("glance", False),
+    "+ key frames": ("perceive", False),
+    "+ rewrite": ("rewrite", False),
+    "as it runs": ("rewrite", True),
+}
+
+
+class NoClips(ValueError):
+    """The folder is not one of labelled clips; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class LabelledClip:
+    """A video file and what is to be seen in it, in words."""
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How n clips find their labels: rank 1 is the nearest; `centred` after each label's mean over the clips is taken away."""
+
+    ranks: tuple[int, ...]
+    centred: tuple[int, ...]
+
+    def recall(self, at: int, *, centred: bool = False) -> float:
+        """Return the share of clips whose label is among the `at` nearest."""
+        ranks = self.centred if centred else self.ranks
+        return round(sum(rank <= at for rank in ranks) / len(ranks), 3)
+
+    def mean_rank(self) -> float:
+        """Return the mean rank of the labels; chance is half of n + 1."""
+        return round(statistics.fmean(self.ranks), 2)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One depth of perception over all clips. `took_ms` is from the file to the perception, the decoding included."""
+
+    name: str
+    perceptions: tuple[Perception, ...]
+    took_ms: tuple[float, ...]
+    retrieval: Retrieval
+
+    def spared(self) -> float:
+        """Return the share of clips whose key frames were not looked for."""
+        glances = sum(all(step.name != "key_frames" for step in each.steps) for each in self.perceptions)
+        return round(glances / len(self.perceptions), 3)
+
+
+@dataclass(frozen=True)
+class ClipsReport:
+    """All depths over the same n clips, and by the depth's name the similarities of clips and labels, (n, n).
+
+    `refused` are the files that can't be read, with the reason: they are not among the clips.
+    """
+
+    clips: tuple[LabelledClip, ...]
+    depths: tuple[Depth, ...]
+    similarities: dict[str, Vector]
+    decoder_peak_mb: float
+    refused: dict[str, str]
+
+    def figures(self) -> dict[str, object]:
+        """Return what was measured, by depth, and the most memory that a decoder took."""
+        by_depth: dict[str, object] = {
+            depth.name: {
+                "recall_at_1": depth.retrieval.recall(1),
+                "recall_at_5": depth.retrieval.recall(5),
+                "mean_rank": depth.retrieval.mean_rank(),
+                "centred_recall_at_1": depth.retrieval.recall(1, centred=True),
+                "centred_recall_at_5": depth.retrieval.recall(5, centred=True),
+                "spared": depth.spared(),
+                "took_ms": [round(value) for value in depth.took_ms],
+            }
+            for depth in self.depths
+        }
+        return by_depth | {"decoder_peak_mb": self.decoder_peak_mb, "refused": self.refused}
+
+
+def labelled(folder: Path) -> list[LabelledClip]:
+    """Return the folder's clips. Raises NoClips."""
+    table = folder / "clips.csv"
+    if not table.is_file():
+        raise NoClips(f"expected {table} with the columns file and label, got nothing of that name")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        raise NoClips(f"{table}: expected rows with the columns file and label, got {', '.join(rows[0]) if rows else 'none'}")
+    clips = [LabelledClip(folder / row["file"], row["label"].strip()) for row in rows]
+    if missing := [clip.path.name for clip in clips if not clip.path.is_file()]:
+        raise NoClips(f"{table}: expected every file beside it, {', '.join(missing[:5])} is missing")
+    if unnamed := [clip.path.name for clip in clips if not clip.label]:
+        raise NoClips(f"{table}: expected a label for every file, {', '.join(unnamed[:5])} has none")
+    return clips
+
+
+def evaluate(
+    clips: Sequence[LabelledClip],
+    encoder: Encoder,
+    understanding: Understanding,
+    media: MediaSettings,
+    *,
+    done: Callable[[], None] = lambda: None,
+) -> ClipsReport:
+    """Perceive every clip at every depth; `done` is called after each.
+
+    Raises:
+        NoClips: none of the files can be read.
+        PerceptionUnavailable: the encoders can't be reached.
+    """
+    clips, refused = _readable(clips, media)
+    labels = encoder.texts([clip.label for clip in clips])
+    depths, similarities = [], {}
+    for name, (deepest, spares) in DEPTHS.items():
+        agent = PerceptionAgent(encoder, understanding, media, deepest=deepest, spares=spares)
+        perceptions, took_ms = [], []
+        for at, clip in enumerate(clips):
+            began = time.perf_counter()
+            perceptions.append(agent.frames(untitled(clip, at)))
+            took_ms.append((time.perf_counter() - began) * 1000)
+            done()
+        similarities[name] = np.array([unpack_vector(each.embedding) for each in perceptions]) @ labels.T
+        depths.append(Depth(name, tuple(perceptions), tuple(took_ms), retrieval(similarities[name])))
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return ClipsReport(tuple(clips), tuple(depths), similarities, round(peak_mb, 1), refused)
+
+
+def _readable(clips: Sequence[LabelledClip], media: MediaSettings) -> tuple[list[LabelledClip], dict[str, str]]:
+    readable, refused = [], {}
+    for clip in clips:
+        try:
+            sample(clip.path, media)
+        except BadMedia as error:
+            refused[clip.path.name] = str(error)
+        else:
+            readable.append(clip)
+    if not readable:
+        raise NoClips(f"expected clips that can be read, got {refused}")
+    return readable, refused
+
+
+def retrieval(similarity: Vector) -> Retrieval:
+    """Return how rows find the column of the same number, by similarities (n, n)."""
+    return Retrieval(_ranks(similarity), _ranks(similarity - similarity.mean(axis=0)))
+
+
+def _ranks(similarity: Vector) -> tuple[int, ...]:
+    # One that is as near as the right one counts before it: a perception that says nothing finds nothing.
+    return tuple(int(rank) for rank in (similarity >= np.diag(similarity)[:, None]).sum(axis=1))
+
+
+def untitled(clip: LabelledClip, at: int) -> Upload:
+    """Return an upload of a clip that says nothing of it."""
+    uri = clip.path.resolve().as_uri()
+    return Upload(event_id=f"clip-{at}", video_id=f"clip-{at}", author_id="evaluation", title="", uploaded_at=0, media_uri=uri)
