@@ -15,6 +15,9 @@ class TritonSettings(BaseModel):
         gt=0,
         description="deadline of one try of a request: shorter fails on a busy machine, longer waits for a hung server",
     )
+    hedge_after_s: float = Field(
+        0.0, ge=0, description="send a request again beside the first after so long, and take whichever answers; 0 never does"
+    )
     attempts: int = Field(3, ge=1, description="tries of one request before its caller is told that the encoders are away")
     breaker_failures: int = Field(5, ge=1, description="failed requests in a row after which none is sent for a while")
     breaker_reset_s: float = Field(

@@ -14,6 +14,8 @@ from deploy.local.process import NotReady, Server
 # Those with weights of their own, and what is put together of them; an ensemble is loaded after its parts.
 ENCODERS = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer")
 MODELS = (*ENCODERS, "ip_agent")
+# Some eight thousand embeddings of one text each; the cache evicts what was not asked for longest.
+RESPONSE_CACHE_BYTES = 16_777_216
 REPOSITORY = CHECKOUT / "models" / "repository"
 
 
@@ -37,6 +39,8 @@ def server(ports: TritonPorts, *, environment: Path, models_dir: Path, folder: P
             f"--backend-directory={_assemble_backends(install, folder)}",
             f"--backend-config=python,shm-region-prefix-name={regions}",
             "--model-control-mode=explicit",
+            f"--cache-directory={install.root / 'caches'}",
+            f"--cache-config=local,size={RESPONSE_CACHE_BYTES}",
             *(f"--load-model={model}" for model in MODELS),
             *(f"--{kind}-address={LOOPBACK}" for kind in ("grpc", "http", "metrics")),
             f"--grpc-port={ports.grpc}",

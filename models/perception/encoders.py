@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pybreaker
@@ -20,6 +21,9 @@ TEXT_BATCH = 32
 # The largest batches of the models' config.pbtxt; more in one request is refused.
 FRAME_BATCH = 64
 PICTURE_BATCH = 16
+
+# What came of requests: an answer or an error each.
+Answers: TypeAlias = "SimpleQueue[tuple[Any, Exception | None]]"
 
 _CHANNEL = [
     # gRPC waits up to two minutes before it connects again; a restarted server would seem away long after it is back.
@@ -159,7 +163,30 @@ class Encoders:
     def _ask(self, model: str, inputs: list[Any], outputs: list[Any]) -> Any:
         # `calling` lets requests run side by side, where `call` would hold the breaker's lock during each.
         with self._breaker.calling():
-            return self._client.infer(model, inputs, outputs=outputs, client_timeout=self._settings.timeout_s)
+            answers: Answers = SimpleQueue()
+            self._send(model, inputs, outputs, answers)
+            hedged = False
+            try:
+                answer, error = answers.get(timeout=self._settings.hedge_after_s or None)
+            except Empty:
+                hedged = True
+                self._send(model, inputs, outputs, answers)
+                answer, error = answers.get()
+            if error is not None and hedged:
+                answer, error = answers.get()
+            if error is not None:
+                raise error
+            return answer
+
+    def _send(self, model: str, inputs: list[Any], outputs: list[Any], answers: Answers) -> None:
+        """Ask without waiting; the answer, or after the deadline its error, is put into `answers`."""
+        self._client.async_infer(
+            model,
+            inputs,
+            outputs=outputs,
+            client_timeout=self._settings.timeout_s,
+            callback=lambda result, error: answers.put((result, error)),
+        )
 
 
 def _is_momentary(error: Exception) -> bool:
