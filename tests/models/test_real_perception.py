@@ -1,6 +1,7 @@
 """Perception with the real models on the real Triton, where there is real data on real clips."""
 
 import csv
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -114,7 +115,7 @@ def test_an_instruction_puts_what_is_wanted_first_and_what_is_not_last(encoders:
         ("ask_hitting_baseball.mp4", {"people", "ballplayer"}),
         ("ask_playing_guitar.mp4", {"banjo", "electric guitar"}),
         ("intel_bottle-detection.mp4", {"bottle", "water bottle"}),
-        ("skv_bikes.mp4", {"bicycle", "people"}),
+        ("skv_bikes.mp4", {"bicycle"}),
     ],
 )
 def test_a_real_clip_shows_what_is_in_it(agent: PerceptionAgent, clips: Path, file: str, shown: set[str]) -> None:
@@ -125,11 +126,10 @@ def test_a_real_clip_shows_what_is_in_it(agent: PerceptionAgent, clips: Path, fi
 
 def test_clips_find_their_labels_by_their_frames_alone(encoders: Encoders, clips: Path) -> None:
     media = MediaSettings(roots=(clips,))
-    depths = {
-        depth.name: depth.retrieval for depth in evaluate(labelled(clips), encoders, PlainUnderstanding(encoders), media).depths
-    }
-    assert depths["+ key frames"].recall(5) >= 0.8
-    assert depths["+ key frames"].recall(1) >= 0.45
+    report = evaluate(labelled(clips), encoders, PlainUnderstanding(encoders), media, depths=["+ key frames"])
+    (depth,) = report.depths
+    assert depth.retrieval.recall(5) >= 0.8
+    assert depth.retrieval.recall(1) >= 0.45
 
 
 def test_a_poisoned_title_changes_its_own_words_and_no_measurement(agent: PerceptionAgent, clips: Path) -> None:
@@ -152,11 +152,13 @@ def test_a_model_is_loaded_anew_without_dropping_a_request(stack: Any, encoders:
         return asked
 
     client = InferenceServerClient(stack.settings.triton.grpc_url)
+    config = client.get_model_config("text_encoder", as_json=True)["config"]
+    config["parameters"]["threads"]["string_value"] = "1"
     with ThreadPoolExecutor(3) as threads:
         asking = [threads.submit(ask) for _ in range(3)]
         try:
-            for _ in range(3):
-                client.load_model("text_encoder")
+            client.load_model("text_encoder", config=json.dumps(config))
+            client.load_model("text_encoder")
         finally:
             loading.set()
         assert min(each.result() for each in asking) > 3

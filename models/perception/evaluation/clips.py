@@ -130,9 +130,10 @@ def evaluate(
     understanding: Understanding,
     media: MediaSettings,
     *,
+    depths: Sequence[str] = tuple(DEPTHS),
     done: Callable[[], None] = lambda: None,
 ) -> ClipsReport:
-    """Perceive every clip at every depth; `done` is called after each.
+    """Perceive every clip at every one of `depths`, names of DEPTHS; `done` is called after each.
 
     Raises:
         NoClips: none of the files can be read.
@@ -140,8 +141,9 @@ def evaluate(
     """
     clips, refused = _readable(clips, media)
     labels = encoder.texts([clip.label for clip in clips])
-    depths, similarities = [], {}
-    for name, (deepest, spares) in DEPTHS.items():
+    reached, similarities = [], {}
+    for name in depths:
+        deepest, spares = DEPTHS[name]
         agent = PerceptionAgent(encoder, understanding, media, deepest=deepest, spares=spares)
         perceptions, took_ms = [], []
         for at, clip in enumerate(clips):
@@ -150,9 +152,9 @@ def evaluate(
             took_ms.append((time.perf_counter() - began) * 1000)
             done()
         similarities[name] = np.array([unpack_vector(each.embedding) for each in perceptions]) @ labels.T
-        depths.append(Depth(name, tuple(perceptions), tuple(took_ms), retrieval(similarities[name])))
+        reached.append(Depth(name, tuple(perceptions), tuple(took_ms), retrieval(similarities[name])))
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return ClipsReport(tuple(clips), tuple(depths), similarities, round(peak_mb, 1), refused)
+    return ClipsReport(tuple(clips), tuple(reached), similarities, round(peak_mb, 1), refused)
 
 
 def _readable(clips: Sequence[LabelledClip], media: MediaSettings) -> tuple[list[LabelledClip], dict[str, str]]:
