@@ -135,7 +135,9 @@ def _perceiver(settings: Settings, held: ExitStack) -> PerceptionAgent:
     encoders = held.enter_context(closing(Encoders(settings.triton)))
     understanding = held.enter_context(understood_by(settings.understanding, encoders))
     known = KnownVideos()
-    held.enter_context(closing(Follower(settings.kafka, [PERCEPTIONS], known.take_in, name="known-videos").start()))
+    held.enter_context(
+        closing(Follower(settings.kafka, [PERCEPTIONS], known.take_in, name="known-videos").start(timeout_s=120.0))
+    )
     return PerceptionAgent(
         encoders, understanding, settings.media, known=known, rewrite_within_s=settings.understanding.timeout_s
     )

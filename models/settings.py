@@ -53,7 +53,9 @@ class UnderstandingSettings(BaseModel):
         "",
         description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; empty does without one",
     )
-    model: str = Field("Qwen/Qwen2.5-VL-7B-Instruct", description="the model to ask that server for")
+    model: str = Field(
+        "Qwen/Qwen2.5-VL-7B-Instruct", min_length=1, max_length=512, description="the model to ask that server for"
+    )
     api_key: str = Field("", description="its key, if it wants one")
     sees_frames: bool = Field(True, description="send the key frames too; false for a model of words only")
     timeout_s: float = Field(8.0, gt=0, description="longest wait for one rewrite; after it the perception stands without")

@@ -129,7 +129,7 @@ class Perception(Event, frozen=True, kw_only=True):
     """What a video is about. Topic `perceptions`, key: video, compacted; a tombstone takes the video out.
 
     It carries the upload it understood, so that a catalogue is rebuilt from this one topic. `steps` are those that were done,
-    the last of them how deep it went; `shows` is what is to be seen, surest first.
+    the last of them how deep it went; `shows` is what is to be seen: things, then kinds of scenes, surer ones first.
     """
 
     video: Upload

@@ -65,7 +65,7 @@ def show(report: "ClipsReport", console: "Console") -> None:
     """Print a row for each depth."""
     from rich.table import Table
 
-    chance = len(report.clips)
+    chance = len(report.labels)
     table = Table("depth", "recall@1", "recall@5", "mean rank", "centred @1", "@5", "spared", "p50 ms", box=None)
     for depth in report.depths:
         found = depth.retrieval

@@ -1,7 +1,7 @@
 """The Item Perception agent: the flows' `Perceiver`. A title is understood at once; frames after it, step by step.
 
-Glance, key frames, perceive, rewrite (VRAgent-R1, section 3.1): each step goes deeper and costs more, has a budget, and is
-recorded with what it took. A step that fails for a reason of its own leaves what the steps before it understood.
+Glance, key frames, perceive, rewrite (VRAgent-R1, section 3.1): each step goes deeper, costs more, and is recorded with what it
+took. Without a rewrite, which has a deadline, what the steps before it understood stands.
 """
 
 import logging
@@ -19,7 +19,7 @@ from models.perception.key_frames import key_frames
 from models.perception.live import newest_part
 from models.perception.media import Frames, local_copy, sample
 from models.perception.perceive import caption, seen, tags
-from models.perception.topics import THRESHOLD, Topics
+from models.perception.topics import THRESHOLD, Topics, confidence
 from models.perception.understanding import NotUnderstood, Rewrite, Understanding, View
 from models.settings import MediaSettings
 from streams.codec import pack_vector
@@ -35,6 +35,7 @@ MODEL_VERSION = "minilm-l6+efficientnet-lite2+yolov3-tiny+open-nsfw-1"
 # title alone at .17, with frames at this weight at .55; by a telling title at .82 and .91. At 1 it is .51 and .94, at 2 .60 and
 # .89.
 FRAMES_WEIGHT = 1.5
+LONGEST_NAME = 64
 # How much a model's summary counts beside both.
 SUMMARY_WEIGHT = 0.5
 
@@ -93,7 +94,8 @@ class PerceptionAgent:
         self._deepest = deepest
         self._spares = spares
         self._topics = Topics(encoder)
-        self.model_version = f"{MODEL_VERSION}+{understanding.name}"
+        # The end of a name tells models apart: a path may be longer than a version.
+        self.model_version = f"{MODEL_VERSION}+{understanding.name[-LONGEST_NAME:]}"
 
     def titles(self, uploads: Sequence[Upload]) -> list[Perception]:
         """Return one perception of stage "title" for each upload, in order. Raises PerceptionUnavailable."""
@@ -130,10 +132,12 @@ class PerceptionAgent:
         topics = self._topics.of(embedding, upload.tags)
         # A room is like itself, every half a minute.
         prints = b"" if upload.kind == "live" else fingerprints(frames.middles)
-        if rewrite is not None and rewrite.topics:
+        if rewrite is not None and rewrite.topics and rewrite.summary:
             topics = self._grounded(rewrite, embedding, topics)
             (said,) = self._encoder.texts([rewrite.summary])
             embedding = blend(embedding, said, weight=SUMMARY_WEIGHT)
+        # Of all frames, whatever sufficed to say what it is: a harmless cover is how the rest would be hidden.
+        unsafe = float(self._encoder.unsafe(frames.middles).max())
         return Perception(
             video=upload,
             stage="frames",
@@ -149,12 +153,11 @@ class PerceptionAgent:
             mood="" if rewrite is None else rewrite.mood,
             audience="" if rewrite is None else rewrite.audience,
             language=upload.language if rewrite is None or upload.language != "und" else rewrite.language,
-            # Of all frames, whatever sufficed to say what it is: a harmless cover is how the rest would be hidden.
-            safety={"unsafe": round(float(self._encoder.unsafe(frames.middles).max()), 3)},
+            safety={"unsafe": round(unsafe, 3)},
             motion=frames.motion,
             brightness=frames.brightness,
             fingerprints=prints,
-            duplicate_of=() if self._known is None else self._known.like(upload.video_id, prints),
+            duplicate_of=() if self._known is None else self._known.earlier(upload, prints),
         )
 
     def _look(self, upload: Upload, title: Vector, frames: Frames, progress: Progress) -> Look:
@@ -187,7 +190,7 @@ class PerceptionAgent:
     def _title(self, upload: Upload) -> Vector:
         """Return the words' unit vector, (384,); that of no words is nothing, not what the encoder thinks of silence."""
         (title,) = self._encoder.texts([words(upload)])
-        return title if words(upload).strip() else np.zeros_like(title)
+        return title if words(upload) else np.zeros_like(title)
 
     def _see(self, frames: Frames, rows: list[int]) -> Sight:
         return self._encoder.see(frames.middles[rows], frames.wholes[rows])
@@ -209,18 +212,23 @@ class PerceptionAgent:
         A title that asks for a topic gets at most what its words are near to anyway.
         """
         known = {topic.name for topic in topics}
-        named = {topic.name.strip().casefold(): topic.confidence for topic in rewrite.topics}
-        fresh = [name for name in named if name and name not in known]
+        named = {topic.name: topic.confidence for topic in rewrite.topics}
+        fresh = [name for name in named if name not in known]
         if not fresh:
             return topics
         near = self._topics.directions(self._encoder.texts(fresh)) @ embedding
-        borne = [TopicScore(name, named[name]) for name, one in zip(fresh, near, strict=True) if one > THRESHOLD]
+        # No surer than what bears it out, whatever confidence was asked for.
+        borne = [
+            TopicScore(name, round(min(named[name], confidence(float(one))), 3))
+            for name, one in zip(fresh, near, strict=True)
+            if one > THRESHOLD
+        ]
         return (*topics, *borne)
 
 
 def words(upload: Upload) -> str:
     """Return the text an upload is embedded by: its title and tags."""
-    return " ".join([upload.title, *upload.tags])
+    return " ".join([upload.title, *upload.tags]).strip()
 
 
 def blend(title: Vector, other: Vector, *, weight: float = FRAMES_WEIGHT) -> Vector:

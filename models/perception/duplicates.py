@@ -16,7 +16,7 @@ import pyarrow  # noqa: F401
 from numpy.typing import NDArray
 from usearch.index import Index, Matches
 
-from streams.events import Perception
+from streams.events import Perception, Upload
 from streams.follower import Followed
 
 BITS, BYTES = 64, 8
@@ -48,7 +48,8 @@ class KnownVideos:
 
     def __init__(self) -> None:
         self._index = Index(ndim=BITS, metric="hamming", dtype="b1")
-        self._keys: dict[str, list[int]] = {}
+        # When each was uploaded, and the keys of its frames.
+        self._known: dict[str, tuple[int, list[int]]] = {}
         self._videos: dict[int, str] = {}
         self._next_key = itertools.count()
         self._lock = threading.Lock()
@@ -59,28 +60,31 @@ class KnownVideos:
             perception = item.event
             if perception is None:
                 self.forget(item.key)
-            elif isinstance(perception, Perception) and perception.fingerprints:
-                self.add(item.key, perception.fingerprints)
+            elif isinstance(perception, Perception) and perception.stage == "frames":
+                self.add(perception.video, perception.fingerprints)
 
-    def add(self, video_id: str, prints: bytes) -> None:
+    def add(self, upload: Upload, prints: bytes) -> None:
         """Know a video by its fingerprints, instead of those it had."""
-        self.forget(video_id)
+        self.forget(upload.video_id)
         rows = _rows(prints)
+        if not len(rows):
+            return
         keys = [next(self._next_key) for _ in rows]
         with self._lock:
             self._index.add(np.array(keys, np.uint64), rows)
-            self._keys[video_id] = keys
-            self._videos |= dict.fromkeys(keys, video_id)
+            self._known[upload.video_id] = upload.uploaded_at, keys
+            self._videos |= dict.fromkeys(keys, upload.video_id)
 
     def forget(self, video_id: str) -> None:
         """Know a video no more."""
         with self._lock:
-            for key in self._keys.pop(video_id, []):
+            _, keys = self._known.pop(video_id, (0, []))
+            for key in keys:
                 self._index.remove(key)
                 del self._videos[key]
 
-    def like(self, video_id: str, prints: bytes) -> tuple[str, ...]:
-        """Return the other videos that share half of these fingerprints or more, most alike first, at most eight."""
+    def earlier(self, upload: Upload, prints: bytes) -> tuple[str, ...]:
+        """Return the videos uploaded before that share half of these fingerprints or more, most alike first, at most eight."""
         rows = _rows(prints)
         with self._lock:
             if not len(rows) or not self._videos:
@@ -91,11 +95,12 @@ class KnownVideos:
                 assert isinstance(near, Matches), "one vector finds matches, several would find batches of them"
                 pairs = zip(near.keys, near.distances, strict=True)
                 shared.update({self._videos[int(key)] for key, distance in pairs if distance <= NEAR})
-        alike = [other for other, count in shared.most_common() if other != video_id and count >= ALIKE * len(rows)]
-        return tuple(alike[:MOST_NAMED])
+            before = {other for other in shared if self._known[other][0] < upload.uploaded_at}
+        alike = [other for other, count in shared.most_common() if other in before and count >= ALIKE * len(rows)]
+        return tuple(other for other in alike if other != upload.video_id)[:MOST_NAMED]
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._known)
 
 
 def _rows(prints: bytes) -> NDArray[np.uint8]:

@@ -48,7 +48,8 @@ class Frames:
     """n frames of one file, the middles of its scenes, in order; at most `settings.frames`.
 
     `at_ms` is when they are shown; `middles` are RGB uint8 (n, 260, 260, 3), `wholes` (n, 640, 640, 3) on grey. `cuts` is how
-    many ends of scenes were seen, `motion` how much changes within them and `brightness` how light they are, both 0 to 1.
+    many ends of scenes were seen, `motion` how much changes within them and `brightness` how light they are, both 0 to 1;
+    `decoder_mb` is the most memory that decoding took.
     """
 
     info: MediaInfo
@@ -58,6 +59,7 @@ class Frames:
     cuts: int
     motion: float
     brightness: float
+    decoder_mb: float
 
 
 def check_uri(uri: str, settings: MediaSettings) -> None:
@@ -137,6 +139,7 @@ def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> Frames
         cuts=answer["cuts"],
         motion=min(1.0, answer["motion"]),
         brightness=answer["brightness"],
+        decoder_mb=answer["peak_mb"],
     )
 
 

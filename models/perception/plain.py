@@ -34,18 +34,23 @@ class PlainUnderstanding:
         upload = view.upload
         sure = [tag for tag in view.shown if tag.confidence >= NAMED_FROM][:NAMED]
         shows = f"shows: {caption(sure)}" if sure else ""
-        (words,) = self._encoder.texts([" ".join([upload.title, *upload.tags])])
-        names, directions = self._audiences
-        similarities = directions @ words
-        nearest = int(np.argmax(similarities))
         return Rewrite(
             summary=shortened(" — ".join(filter(None, [upload.title, shows]))),
             topics=[],
             hook="",
             mood="",
-            audience=names[nearest] if similarities[nearest] > NEAR else "",
+            audience=self._audience(" ".join([upload.title, *upload.tags]).strip()),
             language=upload.language,
         )
+
+    def _audience(self, words: str) -> str:
+        if not words:
+            return ""
+        (vector,) = self._encoder.texts([words])
+        names, directions = self._audiences
+        similarities = directions @ vector
+        nearest = int(np.argmax(similarities))
+        return names[nearest] if similarities[nearest] > NEAR else ""
 
     @cached_property
     def _audiences(self) -> tuple[list[str], Vector]:

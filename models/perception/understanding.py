@@ -5,6 +5,7 @@ repeated, and decide nothing else.
 """
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -18,8 +19,11 @@ from streams.events import TopicScore, Upload
 # Long captions hurt: HR@10 falls from .0994 to .0606 (VRAgent-R1, table 4).
 MOST_WORDS = 60
 MOST_TOPICS = 8
-# Letters, spaces, hyphens and apostrophes: a mood or an audience has no need of an address, a number or a sentence.
-_LABEL = re.compile(r"[^\W\d_]+(?:[ '’-][^\W\d_]+){0,3}")
+LONGEST_LABEL = 64
+# A mood or an audience has no need of an address, a number or a sentence; a topic may have a number ("formula 1").
+_JOINTS = " '’&+-"
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+_LABEL_WORDS = 4
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Topic(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rewrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a viewer would care about. `summary` says what it is, `hook` why one would stay; at most 60 words."""
+    """What a viewer would care about. `summary` says what it is, `hook` why one would stay; at most 60 words each."""
 
     summary: Annotated[str, Meta(max_length=600)]
     topics: Annotated[list[Topic], Meta(max_length=MOST_TOPICS)]
@@ -74,14 +78,16 @@ def checked(answer: bytes | str) -> Rewrite:
     """Return a model's answer as a rewrite, brought within its bounds; raises NotUnderstood where it is none."""
     try:
         rewrite = msgspec.json.decode(answer, type=Rewrite)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NotUnderstood(f"expected a rewrite as JSON, got {str(answer)[:80]!r}: {error}") from error
+    if not _LANGUAGE.fullmatch(rewrite.language):
+        raise NotUnderstood(f"expected a BCP 47 language, got {rewrite.language!r}")
     return Rewrite(
         summary=shortened(rewrite.summary),
-        topics=rewrite.topics,
+        topics=[Topic(name, topic.confidence) for topic in rewrite.topics if (name := _label(topic.name))],
         hook=shortened(rewrite.hook),
-        mood=_label(rewrite.mood),
-        audience=_label(rewrite.audience),
+        mood=_unnumbered(rewrite.mood),
+        audience=_unnumbered(rewrite.audience),
         language=rewrite.language,
     )
 
@@ -93,5 +99,13 @@ def shortened(text: str) -> str:
 
 def _label(text: str) -> str:
     """Return a name of at most four words in lower case; nothing where `text` is something else."""
-    label = text.strip().casefold()
-    return label if _LABEL.fullmatch(label) else ""
+    label = " ".join(text.split()).lower()
+    # Letters, the marks that belong to them in many scripts, and numbers.
+    is_word = all(unicodedata.category(character)[0] in "LMN" or character in _JOINTS for character in label)
+    return label if is_word and len(label.split()) <= _LABEL_WORDS and len(label) <= LONGEST_LABEL else ""
+
+
+def _unnumbered(text: str) -> str:
+    """Return a name as `_label` does, if it has no number: "rate this 10" is no mood."""
+    label = _label(text)
+    return "" if any(character.isdigit() for character in label) else label

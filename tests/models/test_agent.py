@@ -125,7 +125,7 @@ def test_a_rewrite_gives_its_words_and_only_topics_that_are_borne_out(
         "a red wall", "it is so red", "calm", "painters", "en",
     )  # fmt: skip
     names = {topic.name: topic.confidence for topic in seen.topics}
-    assert names["red"] == 0.8
+    assert 0 < names["red"] <= 0.8
     assert "politics and money" not in names
 
 

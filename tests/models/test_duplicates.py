@@ -21,56 +21,71 @@ def scenes(seed: int, count: int = 6) -> NDArray[np.uint8]:
     return rough.repeat(20, axis=1).repeat(20, axis=2)
 
 
+def of(video_id: str, *, at: int = 0, clip: Path | None = None) -> Upload:
+    uri = None if clip is None else clip.as_uri()
+    return Upload(event_id="e", video_id=video_id, author_id="a", title="t", uploaded_at=at, media_uri=uri)
+
+
+NEW = of("new", at=9)
+
+
 def test_the_same_frames_darker_and_noisier_are_found_again() -> None:
     known = KnownVideos()
-    known.add("first", fingerprints(scenes(0)))
-    known.add("other", fingerprints(scenes(1)))
+    known.add(of("first"), fingerprints(scenes(0)))
+    known.add(of("other"), fingerprints(scenes(1)))
     noise = np.random.default_rng(2).normal(0, 6, (6, 260, 260, 3))
     worse = np.clip(scenes(0) * 0.7 + noise, 0, 255).astype(np.uint8)
-    assert known.like("copy", fingerprints(worse)) == ("first",)
-    assert known.like("new", fingerprints(scenes(3))) == ()
+    assert known.earlier(NEW, fingerprints(worse)) == ("first",)
+    assert known.earlier(NEW, fingerprints(scenes(3))) == ()
 
 
-def test_a_video_is_no_copy_of_itself_and_a_gone_one_of_nobody() -> None:
-    known = KnownVideos()
-    prints = fingerprints(scenes(0))
-    known.add("first", prints)
-    assert known.like("first", prints) == ()
-    assert known.like("again", prints) == ("first",)
+def test_the_original_is_no_copy_of_its_copies_and_a_video_none_of_itself() -> None:
+    known, prints = KnownVideos(), fingerprints(scenes(0))
+    known.add(of("first", at=1), prints)
+    known.add(of("copy", at=2), prints)
+    assert known.earlier(of("first", at=1), prints) == ()
+    assert known.earlier(of("copy", at=2), prints) == ("first",)
+
+
+def test_a_gone_video_is_known_no_more() -> None:
+    known, prints = KnownVideos(), fingerprints(scenes(0))
+    known.add(of("first"), prints)
+    assert known.earlier(NEW, prints) == ("first",)
     known.forget("first")
-    assert known.like("again", prints) == ()
+    assert known.earlier(NEW, prints) == ()
     assert len(known) == 0
 
 
 def test_a_video_perceived_again_is_known_by_its_newest_frames() -> None:
     known = KnownVideos()
-    known.add("v", fingerprints(scenes(0)))
-    known.add("v", fingerprints(scenes(1)))
-    assert known.like("x", fingerprints(scenes(0))) == ()
-    assert known.like("x", fingerprints(scenes(1))) == ("v",)
+    known.add(of("v"), fingerprints(scenes(0)))
+    known.add(of("v"), fingerprints(scenes(1)))
+    assert known.earlier(NEW, fingerprints(scenes(0))) == ()
+    assert known.earlier(NEW, fingerprints(scenes(1))) == ("v",)
+    known.add(of("v"), b"")
+    assert known.earlier(NEW, fingerprints(scenes(1))) == ()
 
 
 def test_plain_pictures_are_like_nothing() -> None:
     black = np.zeros((3, 260, 260, 3), np.uint8)
     assert fingerprints(black) == b""
     known = KnownVideos()
-    known.add("black", fingerprints(black))
-    assert known.like("other", fingerprints(black)) == ()
+    known.add(of("black"), fingerprints(black))
+    assert known.earlier(NEW, fingerprints(black)) == ()
 
 
 def test_one_frame_in_common_is_no_copy() -> None:
     known = KnownVideos()
-    known.add("first", fingerprints(scenes(0)))
+    known.add(of("first"), fingerprints(scenes(0)))
     mixed = np.concatenate([scenes(0)[:1], scenes(5)[1:]])
-    assert known.like("new", fingerprints(mixed)) == ()
+    assert known.earlier(NEW, fingerprints(mixed)) == ()
 
 
 def test_what_is_known_follows_the_topic(encoder: Encoder) -> None:
     known = KnownVideos()
-    video = Upload(event_id="e", video_id="v", author_id="a", title="t", uploaded_at=0)
     prints = fingerprints(scenes(0))
     perception = Perception(
-        video=video,
+        video=of("v"),
         stage="frames",
         summary="",
         topics=(),
@@ -80,9 +95,9 @@ def test_what_is_known_follows_the_topic(encoder: Encoder) -> None:
         fingerprints=prints,
     )
     known.take_in([Followed(PERCEPTIONS, "v", perception, 0)])
-    assert known.like("x", prints) == ("v",)
+    assert known.earlier(NEW, prints) == ("v",)
     known.take_in([Followed(PERCEPTIONS, "v", None, 0)])
-    assert known.like("x", prints) == ()
+    assert known.earlier(NEW, prints) == ()
 
 
 @pytest.mark.parametrize("options", [{"crf": "38"}, {"crf": "30", "tune": "grain"}])
@@ -91,14 +106,10 @@ def test_a_clip_that_was_encoded_again_is_named_as_a_copy(encoder: Encoder, tmp_
     copy = _write(tmp_path / "copy.mp4", scenes(7), options, 132)
     known = KnownVideos()
     agent = PerceptionAgent(encoder, PlainUnderstanding(encoder), MediaSettings(roots=(tmp_path,)), known=known)
-    first = agent.frames(_upload("first", original))
+    first = agent.frames(of("first", clip=original))
     assert first.duplicate_of == ()
-    known.add("first", first.fingerprints)
-    assert agent.frames(_upload("second", copy)).duplicate_of == ("first",)
-
-
-def _upload(video_id: str, clip: Path) -> Upload:
-    return Upload(event_id="e", video_id=video_id, author_id="a", title="t", uploaded_at=0, media_uri=clip.as_uri())
+    known.add(first.video, first.fingerprints)
+    assert agent.frames(of("second", at=1, clip=copy)).duplicate_of == ("first",)
 
 
 def _write(path: Path, pictures: NDArray[np.uint8], options: dict[str, str], side: int) -> Path:

@@ -13,21 +13,26 @@ from models.settings import MediaSettings
 
 
 def test_clips_that_lie_at_their_labels_are_all_found() -> None:
-    found = retrieval(np.eye(4, dtype=np.float32))
+    found = retrieval(np.eye(4, dtype=np.float32), range(4))
     assert (found.recall(1), found.recall(5), found.mean_rank()) == (1.0, 1.0, 1.0)
 
 
 def test_a_perception_that_says_nothing_finds_nothing() -> None:
-    found = retrieval(np.zeros((8, 8), np.float32))
+    found = retrieval(np.zeros((8, 8), np.float32), range(8))
     assert (found.recall(1), found.recall(5), found.mean_rank()) == (0.0, 0.0, 8.0)
 
 
 def test_a_label_that_is_near_to_everything_hides_others_until_it_is_centred() -> None:
     similarity = np.eye(4, dtype=np.float32) * 0.2
     similarity[:, 0] += 0.5
-    found = retrieval(similarity)
+    found = retrieval(similarity, range(4))
     assert found.recall(1) == 0.25
     assert found.recall(1, centred=True) == 1.0
+
+
+def test_clips_of_one_label_are_no_rivals() -> None:
+    similarity = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]], np.float32)
+    assert retrieval(similarity, [0, 0, 1]).recall(1) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -38,6 +43,7 @@ def test_a_label_that_is_near_to_everything_hides_others_until_it_is_centred() -
         ("name,text\na.mp4,a cat\n", "got name, text"),
         ("file,label\na.mp4,a cat\n", "a.mp4 is missing"),
         ("file,label\nclips.csv,\n", "clips.csv has none"),
+        ("file,label\nclips.csv\n", "clips.csv has none"),
     ],
 )
 def test_a_folder_that_is_none_of_clips_says_what_is_wrong(tmp_path: Path, content: str | None, expected: str) -> None:
@@ -53,7 +59,8 @@ def test_clips_are_perceived_at_every_depth_and_shown_on_a_page(
     names = ("red", "green", "blue")
     for name in names:
         make_clip(f"{name}.mp4", colours=[name], seconds_each=0.5)
-    (tmp_path / "clips.csv").write_text("file,label\n" + "".join(f"{name}.mp4,{name}\n" for name in names))
+    rows = "".join(f"{name}.mp4,{name}\n" for name in names)
+    (tmp_path / "clips.csv").write_text(f"\N{ZERO WIDTH NO-BREAK SPACE}file,label\n{rows}", encoding="utf-8")
     media, done = MediaSettings(roots=(tmp_path,)), []
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
     with (tmp_path / "clips.csv").open("a") as file:

@@ -42,7 +42,19 @@ def test_what_is_hardly_seen_is_not_named() -> None:
 
 
 def test_a_frame_that_shows_one_thing_among_many_weighs_its_share() -> None:
-    assert tags(sight({"banjo": 0.4}, {}, frames=3))[0].confidence == pytest.approx(0.4)
+    one, other = sight({"banjo": 0.6}, {}), sight({"harp": 0.3}, {})
+    both = Sight(
+        FrameReading(
+            one.frames.labels + other.frames.labels,
+            np.concatenate([one.frames.probabilities, other.frames.probabilities]),
+            np.concatenate([one.frames.embeddings, other.frames.embeddings]),
+        ),
+        one.objects * 2,
+        one.confidences.repeat(2, axis=0),
+        one.counts.repeat(2, axis=0),
+        one.object_embeddings.repeat(2, axis=0),
+    )
+    assert {tag.name: tag.confidence for tag in tags(both)} == {"banjo": pytest.approx(0.3), "harp": pytest.approx(0.15)}
 
 
 def test_an_unsure_sight_is_short() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -40,6 +42,9 @@ def test_a_good_answer_is_taken() -> None:
         json.dumps(GOOD | {"topics": [{"name": "x", "confidence": 10}]}),
         json.dumps(GOOD | {"topics": [{"name": "x" * 65, "confidence": 1}]}),
         json.dumps(GOOD | {"summary": "x" * 601}),
+        '{"summary": "\\ud800',
+        "\ud800",
+        "[" * 100_000,
         "",
     ],
 )
@@ -51,6 +56,21 @@ def test_what_is_no_rewrite_is_refused(answer: str) -> None:
 @pytest.mark.parametrize("mood", ["rate this 10", "see http://spam.example", "<b>", "one two three four five", "a; b"])
 def test_a_mood_is_a_word_or_nothing(mood: str) -> None:
     assert checked(json.dumps(GOOD | {"mood": mood})).mood == ""
+
+
+def test_a_mood_in_any_script_is_one() -> None:
+    assert checked(json.dumps(GOOD | {"mood": "मज़ेदार"})).mood == "मज़ेदार"
+
+
+@pytest.mark.parametrize("language", ["rate this 10", "e", "en_US; DROP", "the language of love"])
+def test_a_language_is_a_tag_or_no_rewrite(language: str) -> None:
+    with pytest.raises(NotUnderstood):
+        checked(json.dumps(GOOD | {"language": language}))
+
+
+def test_topics_are_few_words_and_others_are_left_out() -> None:
+    told = [{"name": name, "confidence": 1} for name in ("Formula 1", "see http://spam.example", "a b c d e")]
+    assert [topic.name for topic in checked(json.dumps(GOOD | {"topics": told})).topics] == ["formula 1"]
 
 
 @given(st.text(max_size=600))
@@ -66,6 +86,7 @@ class Server:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.drip_s = 0.0
         self.answer: Callable[[dict[str, Any]], tuple[int, Any]] = lambda request: (200, completion(json.dumps(GOOD)))
         outer = self
 
@@ -79,7 +100,12 @@ class Server:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                pieces = [content] if not outer.drip_s else [content[at : at + 1] for at in range(len(content))]
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    for piece in pieces:
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+                        time.sleep(outer.drip_s)
 
             def log_message(self, *arguments: Any) -> None:
                 pass
@@ -142,6 +168,8 @@ def test_a_title_that_gives_orders_stays_inside_its_quotes(server: Server) -> No
         ((500, {}), "500"),
         ((200, {"choices": []}), "IndexError"),
         ((200, completion("not json")), "expected a rewrite as JSON"),
+        ((200, completion("\ud800")), "expected a rewrite as JSON"),
+        ((200, "x" * 1_100_000), "longer than 1000000 bytes"),
         ((200, completion(None)), "expected a text, got NoneType"),
         ((200, completion("{", "length")), r"longer than 300 tokens \(understanding.max_tokens\)"),
     ],
@@ -159,6 +187,24 @@ def test_a_server_that_keeps_failing_is_left_alone_for_a_while(server: Server) -
         with pytest.raises(NotUnderstood):
             understanding.rewrite(view(), within_s=5)
     assert len(server.requests) == 2
+
+
+def test_one_videos_odd_answers_do_not_turn_rewrites_off(server: Server) -> None:
+    understanding = ChatUnderstanding(UnderstandingSettings(url=server.url, breaker_failures=1, breaker_reset_s=60))
+    for answer in [(400, {}), (200, completion("{", "length")), (200, completion("not json"))]:
+        server.answer = lambda request, answer=answer: answer
+        with pytest.raises(NotUnderstood):
+            understanding.rewrite(view(), within_s=5)
+    server.answer = lambda request: (200, completion(json.dumps(GOOD)))
+    assert understanding.rewrite(view(), within_s=5).summary == GOOD["summary"]
+
+
+def test_a_model_that_drips_its_answer_is_given_up_in_time(server: Server) -> None:
+    server.drip_s = 0.05
+    began = time.monotonic()
+    with pytest.raises(NotUnderstood, match="not complete in time"):
+        ChatUnderstanding(UnderstandingSettings(url=server.url)).rewrite(view(), within_s=0.3)
+    assert time.monotonic() - began < 2
 
 
 def test_a_slow_model_is_waited_for_no_longer_than_allowed(server: Server) -> None:

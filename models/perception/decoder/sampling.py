@@ -38,7 +38,7 @@ def sampled(
     with suppress(av.error.InvalidDataError):
         for frame in spread(container, stream, start_s, duration_s, CANDIDATES * count):
             at_ms.append(round((frame.time or 0.0) * 1000))
-            # Whatever its size was, a candidate takes half a megabyte from here on.
+            # Whatever its size was, a candidate takes a megabyte at most from here on.
             pictures.append(fitted(frame))
     lumas = [luma(picture) for picture in pictures]
     changes = [float(np.abs(after - before).mean()) for before, after in itertools.pairwise(lumas)]

@@ -5,7 +5,6 @@ by step, so that what a step costs and brings is seen beside the others.
 """
 
 import csv
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ import numpy as np
 
 from models.perception.agent import PerceptionAgent
 from models.perception.encoders import Encoder
-from models.perception.media import sample
 from models.perception.understanding import Understanding
 from models.settings import MediaSettings
 from streams.codec import unpack_vector
@@ -79,12 +77,13 @@ class Depth:
 
 @dataclass(frozen=True)
 class ClipsReport:
-    """All depths over the same n clips, and by the depth's name the similarities of clips and labels, (n, n).
+    """All depths over the same n clips, and by the depth's name the similarities of clips and their m labels, (n, m).
 
     `refused` are the files that can't be read, with the reason: they are not among the clips.
     """
 
     clips: tuple[LabelledClip, ...]
+    labels: tuple[str, ...]
     depths: tuple[Depth, ...]
     similarities: dict[str, Vector]
     decoder_peak_mb: float
@@ -112,11 +111,12 @@ def labelled(folder: Path) -> list[LabelledClip]:
     table = folder / "clips.csv"
     if not table.is_file():
         raise NoClips(f"expected {table} with the columns file and label, got nothing of that name")
-    with table.open(encoding="utf-8", newline="") as file:
+    # Spreadsheets begin a file with a mark of its encoding.
+    with table.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     if not rows or not {"file", "label"} <= rows[0].keys():
         raise NoClips(f"{table}: expected rows with the columns file and label, got {', '.join(rows[0]) if rows else 'none'}")
-    clips = [LabelledClip(folder / row["file"], row["label"].strip()) for row in rows]
+    clips = [LabelledClip(folder / (row["file"] or "").strip(), (row["label"] or "").strip()) for row in rows]
     if missing := [clip.path.name for clip in clips if not clip.path.is_file()]:
         raise NoClips(f"{table}: expected every file beside it, {', '.join(missing[:5])} is missing")
     if unnamed := [clip.path.name for clip in clips if not clip.label]:
@@ -139,8 +139,9 @@ def evaluate(
         NoClips: none of the files can be read.
         PerceptionUnavailable: the encoders can't be reached.
     """
-    clips, refused = _readable(clips, media)
-    labels = encoder.texts([clip.label for clip in clips])
+    clips, refused, peak_mb = _readable(clips, PerceptionAgent(encoder, understanding, media))
+    labels = list(dict.fromkeys(clip.label for clip in clips))
+    wanted, own = encoder.texts(labels), [labels.index(clip.label) for clip in clips]
     reached, similarities = [], {}
     for name in depths:
         deepest, spares = DEPTHS[name]
@@ -151,34 +152,35 @@ def evaluate(
             perceptions.append(agent.frames(untitled(clip, at)))
             took_ms.append((time.perf_counter() - began) * 1000)
             done()
-        similarities[name] = np.array([unpack_vector(each.embedding) for each in perceptions]) @ labels.T
-        reached.append(Depth(name, tuple(perceptions), tuple(took_ms), retrieval(similarities[name])))
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return ClipsReport(tuple(clips), tuple(reached), similarities, round(peak_mb, 1), refused)
+        similarities[name] = np.array([unpack_vector(each.embedding) for each in perceptions]) @ wanted.T
+        reached.append(Depth(name, tuple(perceptions), tuple(took_ms), retrieval(similarities[name], own)))
+    return ClipsReport(tuple(clips), tuple(labels), tuple(reached), similarities, peak_mb, refused)
 
 
-def _readable(clips: Sequence[LabelledClip], media: MediaSettings) -> tuple[list[LabelledClip], dict[str, str]]:
-    readable, refused = [], {}
-    for clip in clips:
+def _readable(clips: Sequence[LabelledClip], agent: PerceptionAgent) -> tuple[list[LabelledClip], dict[str, str], float]:
+    """Return the clips that can be read, why the others can't, and the most memory that reading one took."""
+    readable, refused, peak_mb = [], {}, 0.0
+    for at, clip in enumerate(clips):
         try:
-            sample(clip.path, media)
+            peak_mb = max(peak_mb, agent.sample(untitled(clip, at)).decoder_mb)
         except BadMedia as error:
             refused[clip.path.name] = str(error)
         else:
             readable.append(clip)
     if not readable:
         raise NoClips(f"expected clips that can be read, got {refused}")
-    return readable, refused
+    return readable, refused, peak_mb
 
 
-def retrieval(similarity: Vector) -> Retrieval:
-    """Return how rows find the column of the same number, by similarities (n, n)."""
-    return Retrieval(_ranks(similarity), _ranks(similarity - similarity.mean(axis=0)))
+def retrieval(similarity: Vector, own: Sequence[int]) -> Retrieval:
+    """Return how n rows find their `own` of m columns, by similarities (n, m)."""
+    return Retrieval(_ranks(similarity, own), _ranks(similarity - similarity.mean(axis=0), own))
 
 
-def _ranks(similarity: Vector) -> tuple[int, ...]:
+def _ranks(similarity: Vector, own: Sequence[int]) -> tuple[int, ...]:
+    right = similarity[np.arange(len(similarity)), list(own)][:, None]
     # One that is as near as the right one counts before it: a perception that says nothing finds nothing.
-    return tuple(int(rank) for rank in (similarity >= np.diag(similarity)[:, None]).sum(axis=1))
+    return tuple(int(rank) for rank in (similarity >= right).sum(axis=1))
 
 
 def untitled(clip: LabelledClip, at: int) -> Upload:

@@ -23,7 +23,6 @@ def write(report: ClipsReport, into: Path, media: MediaSettings, *, facts: dict[
     environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files(__package__).joinpath("page.html.jinja").read_text(encoding="utf-8"))
     depth = next(each for each in report.depths if each.name == SHOWN)
-    labels = [clip.label for clip in report.clips]
     clips = []
     for at, clip in enumerate(report.clips):
         similarity = report.similarities[SHOWN][at]
@@ -32,7 +31,7 @@ def write(report: ClipsReport, into: Path, media: MediaSettings, *, facts: dict[
                 "clip": clip,
                 "perception": depth.perceptions[at],
                 "rank": depth.retrieval.ranks[at],
-                "nearest": [(labels[other], float(similarity[other])) for other in np.argsort(-similarity)[:NEAREST]],
+                "nearest": [(report.labels[other], float(similarity[other])) for other in np.argsort(-similarity)[:NEAREST]],
                 "frames": [_data_url(frame) for frame in sample(clip.path, media).middles],
             }
         )

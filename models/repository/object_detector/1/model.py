@@ -24,6 +24,7 @@ SIDE = 320
 SURE = 0.2
 # Boxes of one kind that overlap by more are the same thing seen twice.
 SAME = 0.45
+MOST_BOXES = 200
 
 
 class TritonPythonModel:
@@ -33,6 +34,9 @@ class TritonPythonModel:
                 f"expected numpy<2 in Triton's Python environment, got {np.__version__}: outputs would come back empty"
             )
         folder = Path(os.environ["HEADWATER_MODELS_DIR"]) / "object_detector"
+        # Weights of this version alone, where there are any: an old and a new version then serve side by side.
+        if (own := folder / args["model_version"]).is_dir():
+            folder = own
         if not (folder / "model.onnx").is_file():
             raise pb_utils.TritonModelException(f"expected {folder}/model.onnx: run `python -m models.export`")
         options = onnxruntime.SessionOptions()
@@ -78,7 +82,8 @@ def _things(large, small):
     boxes, kinds, scores = (np.concatenate(parts) for parts in zip(_boxes(large, LARGE), _boxes(small, SMALL), strict=True))
     surest, counts = np.zeros(KINDS), np.zeros(KINDS)
     kept = []
-    for at in np.argsort(-scores):
+    # Comparing is quadratic: a picture made to look like everything must not hold the model for everybody.
+    for at in np.argsort(-scores)[:MOST_BOXES]:
         if any(kinds[at] == kinds[other] and _overlap(boxes[at], boxes[other]) > SAME for other in kept):
             continue
         kept.append(at)

@@ -26,6 +26,9 @@ class TritonPythonModel:
                 f"expected numpy<2 in Triton's Python environment, got {np.__version__}: outputs would come back empty"
             )
         folder = Path(os.environ["HEADWATER_MODELS_DIR"]) / "text_encoder"
+        # Weights of this version alone, where there are any: an old and a new version then serve side by side.
+        if (own := folder / args["model_version"]).is_dir():
+            folder = own
         if not (folder / "model.onnx").is_file():
             raise pb_utils.TritonModelException(f"expected {folder}/model.onnx: run `python -m models.export`")
         options = onnxruntime.SessionOptions()
