@@ -164,23 +164,24 @@ class Encoders:
         # `calling` lets requests run side by side, where `call` would hold the breaker's lock during each.
         with self._breaker.calling():
             answers: Answers = SimpleQueue()
-            self._send(model, inputs, outputs, answers)
-            hedged = False
+            calls = [self._send(model, inputs, outputs, answers)]
             try:
                 answer, error = answers.get(timeout=self._settings.hedge_after_s or None)
             except Empty:
-                hedged = True
-                self._send(model, inputs, outputs, answers)
+                calls.append(self._send(model, inputs, outputs, answers))
                 answer, error = answers.get()
-            if error is not None and hedged:
-                answer, error = answers.get()
+                if error is not None:
+                    answer, error = answers.get()
+            # Of two, the one that nobody waits for any more.
+            for call in calls:
+                call.cancel()
             if error is not None:
                 raise error
             return answer
 
-    def _send(self, model: str, inputs: list[Any], outputs: list[Any], answers: Answers) -> None:
-        """Ask without waiting; the answer, or after the deadline its error, is put into `answers`."""
-        self._client.async_infer(
+    def _send(self, model: str, inputs: list[Any], outputs: list[Any], answers: Answers) -> Any:
+        """Ask without waiting; the answer, or after the deadline its error, is put into `answers`. Return the call."""
+        return self._client.async_infer(
             model,
             inputs,
             outputs=outputs,
