@@ -38,7 +38,7 @@ class MediaSettings(BaseModel):
     max_pixels: int = Field(36_000_000, ge=1, description="largest width x height; 8K is 33 million")
     max_redirects: int = Field(3, ge=0, description="redirects followed, each checked as the first address was")
     fetch_timeout_s: float = Field(20.0, gt=0, description="longest fetch of one file, all redirects and tries together")
-    decode_timeout_s: float = Field(15.0, gt=0, description="longest probe or decode of one file")
+    decode_timeout_s: float = Field(15.0, gt=0, description="longest probe or decode of one file, in seconds of CPU")
     decode_memory_bytes: int = Field(
         1_500_000_000, ge=200_000_000, description="address space of a decoder: 8K needs 1 GB, a bomb takes all there is"
     )

@@ -26,6 +26,9 @@ from models.perception.fetch import Resolve, fetch, is_public, resolve
 from models.settings import MediaSettings
 from streams.ports import BadMedia, PerceptionUnavailable
 
+# A decoder's CPU time is bounded. By the clock it may take this many times as long: on a machine that is busy with others, a
+# good file would be refused for good.
+BY_THE_CLOCK = 4
 _DECODER = "models.perception.decoder"
 _MIDDLE_SIDE, _WHOLE_SIDE = 260, 640
 # A phone shows a video at about 400 by 800 points: more is not seen, and loads slower than the video begins.
@@ -207,13 +210,14 @@ def _decode(
             [sys.executable, "-I", "-m", _DECODER, json.dumps(request)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=settings.decode_timeout_s,
+            timeout=BY_THE_CLOCK * settings.decode_timeout_s,
             # Nothing of ours to read in the environment; arenas and BLAS threads would count against its address space.
             env={"PATH": os.defpath, "MALLOC_ARENA_MAX": "2", "OPENBLAS_NUM_THREADS": "1"},
         )
     except subprocess.TimeoutExpired as error:
         raise BadMedia(
-            f"expected to be decoded in {settings.decode_timeout_s} s (media.decode_timeout_s), takes longer"
+            f"expected to be decoded in {settings.decode_timeout_s} s of CPU (media.decode_timeout_s) and "
+            f"{BY_THE_CLOCK} times as long by the clock, takes longer"
         ) from error
     except OSError as error:
         # No memory or process left on this machine, which says nothing of the file.
