@@ -50,7 +50,6 @@ def main() -> None:
     except (av.error.FFmpegError, ValueError) as error:
         answer = {"refused": f"expected a video, got a file that can't be read as one: {getattr(error, 'strerror', error)}"}
         pictures = []
-    answer["peak_mb"] = peak_mb()
     out = sys.stdout.buffer
     out.write(json.dumps(answer).encode() + b"\n")
     for encoded in pictures:
@@ -88,6 +87,7 @@ def decode(request: Request) -> tuple[dict[str, object], list[bytes]]:
             pictures += [whole.tobytes() for whole in sample.wholes]
         if (request["frames"] or request["still"]) and not pictures:
             raise Refused("expected a video, got a file from which no frame can be decoded")
+        answer["peak_mb"] = peak_mb()
     return answer, pictures
 
 
