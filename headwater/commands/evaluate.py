@@ -52,7 +52,7 @@ def perception(
         ):
             task = bars.add_task("perceiving", total=len(found) * len(clips_evaluation.DEPTHS))
             report = clips_evaluation.evaluate(found, encoders, understanding, media, done=lambda: bars.advance(task))
-        facts = {"folder": folder.name, "understanding": understanding.name, "clips": str(len(found))}
+        facts = {"folder": folder.name, "understanding": understanding.name, "clips": str(len(report.clips))}
     write(report, page, media, facts=facts)
     show(report, console)
     for name, reason in report.refused.items():

@@ -20,7 +20,7 @@ from models.perception.live import newest_part
 from models.perception.media import Frames, local_copy, sample
 from models.perception.perceive import caption, seen, tags
 from models.perception.topics import THRESHOLD, Topics, confidence
-from models.perception.understanding import NotUnderstood, Rewrite, Understanding, View
+from models.perception.understanding import NotUnderstood, Rewrite, Understanding, View, unwritten, words
 from models.settings import MediaSettings
 from streams.codec import pack_vector
 from streams.events import Perception, PerceptionStep, StepName, TopicScore, Upload
@@ -132,7 +132,7 @@ class PerceptionAgent:
         topics = self._topics.of(embedding, upload.tags)
         # A room is like itself, every half a minute.
         prints = b"" if upload.kind == "live" else fingerprints(frames.middles)
-        if rewrite is not None and rewrite.topics and rewrite.summary:
+        if rewrite.topics and rewrite.summary:
             topics = self._grounded(rewrite, embedding, topics)
             (said,) = self._encoder.texts([rewrite.summary])
             embedding = blend(embedding, said, weight=SUMMARY_WEIGHT)
@@ -141,7 +141,7 @@ class PerceptionAgent:
         return Perception(
             video=upload,
             stage="frames",
-            summary=upload.title if rewrite is None else rewrite.summary,
+            summary=rewrite.summary,
             topics=topics,
             embedding=pack_vector(embedding),
             model_version=self.model_version,
@@ -149,10 +149,10 @@ class PerceptionAgent:
             took_ms=progress.took_ms(),
             steps=tuple(progress.steps),
             shows=look.shown,
-            hook="" if rewrite is None else rewrite.hook,
-            mood="" if rewrite is None else rewrite.mood,
-            audience="" if rewrite is None else rewrite.audience,
-            language=upload.language if rewrite is None or upload.language != "und" else rewrite.language,
+            hook=rewrite.hook,
+            mood=rewrite.mood,
+            audience=rewrite.audience,
+            language=rewrite.language if upload.language == "und" else upload.language,
             safety={"unsafe": round(unsafe, 3)},
             motion=frames.motion,
             brightness=frames.brightness,
@@ -195,16 +195,16 @@ class PerceptionAgent:
     def _see(self, frames: Frames, rows: list[int]) -> Sight:
         return self._encoder.see(frames.middles[rows], frames.wholes[rows])
 
-    def _rewrite(self, view: View, progress: Progress) -> Rewrite | None:
+    def _rewrite(self, view: View, progress: Progress) -> Rewrite:
         if self._deepest != "rewrite":
-            return None
+            return unwritten(view.upload)
         try:
             with progress.step("rewrite"):
                 return self._understanding.rewrite(view, within_s=self._rewrite_within_s)
         except NotUnderstood as error:
             # What is seen is worth more now than what might be said of it later.
             log.warning("video %s: no rewrite: %s", view.upload.video_id, error)
-            return None
+            return unwritten(view.upload)
 
     def _grounded(self, rewrite: Rewrite, embedding: Vector, topics: tuple[TopicScore, ...]) -> tuple[TopicScore, ...]:
         """Return the topics known without the rewrite, and those of the rewrite that what is seen or said bears out.
@@ -224,11 +224,6 @@ class PerceptionAgent:
             if one > THRESHOLD
         ]
         return (*topics, *borne)
-
-
-def words(upload: Upload) -> str:
-    """Return the text an upload is embedded by: its title and tags."""
-    return " ".join([upload.title, *upload.tags]).strip()
 
 
 def blend(title: Vector, other: Vector, *, weight: float = FRAMES_WEIGHT) -> Vector:

@@ -29,12 +29,12 @@ LONGEST_ANSWER = 1_000_000
 class ChatUnderstanding:
     """`Understanding` by a server of OpenAI's chat protocol. Safe to share between threads."""
 
-    def __init__(self, settings: UnderstandingSettings, *, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(self, settings: UnderstandingSettings) -> None:
         self.name = settings.model
         self._settings = settings
         headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
         # Without a proxy of the environment: frames of private videos would pass it.
-        self._client = httpx.Client(base_url=settings.url, headers=headers, transport=transport, trust_env=False)
+        self._client = httpx.Client(base_url=settings.url, headers=headers, trust_env=False)
         # What is wrong with one video's answer says nothing of the next one's.
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=settings.breaker_failures, reset_timeout=settings.breaker_reset_s, exclude=[_is_of_one_video]

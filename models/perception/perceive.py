@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from models.perception.encoders import FrameReading, Sight
+from models.perception.encoders import Sight
 from streams.events import TopicScore
 from streams.features import Vector
 
@@ -24,15 +24,10 @@ def tags(sight: Sight) -> tuple[TopicScore, ...]:
     things = _mean(sight.objects, sight.confidences)
     crowd = _mean(sight.objects, sight.counts).get("person", 0.0) > PEOPLE_FROM * things.get("person", 1.0)
     named = {("people" if name == "person" and crowd else name): score for name, score in things.items() if score > OBJECT_FROM}
-    for name, score in list(classes(sight.frames).items())[:MOST_CLASSES]:
+    for name, score in list(_mean(sight.frames.labels, sight.frames.probabilities).items())[:MOST_CLASSES]:
         if score > CLASS_FROM:
             named.setdefault(name, score)
     return tuple(TopicScore(name, round(min(score, 1.0), 3)) for name, score in named.items())
-
-
-def classes(reading: FrameReading) -> dict[str, float]:
-    """Return the mean probability of each class that any of the frames may show, likeliest first."""
-    return _mean(reading.labels, reading.probabilities)
 
 
 def caption(shown: Iterable[TopicScore]) -> str:

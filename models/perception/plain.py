@@ -8,7 +8,7 @@ import numpy as np
 
 from models.perception.encoders import TextEncoder
 from models.perception.perceive import caption
-from models.perception.understanding import Rewrite, View, shortened
+from models.perception.understanding import Rewrite, View, shortened, words
 from streams.features import Vector
 
 # Below this confidence a name is a guess that no viewer should read: of 21 clips, seven of the ten classes above it are right,
@@ -39,14 +39,14 @@ class PlainUnderstanding:
             topics=[],
             hook="",
             mood="",
-            audience=self._audience(" ".join([upload.title, *upload.tags]).strip()),
+            audience=self._audience(words(upload)),
             language=upload.language,
         )
 
-    def _audience(self, words: str) -> str:
-        if not words:
+    def _audience(self, text: str) -> str:
+        if not text:
             return ""
-        (vector,) = self._encoder.texts([words])
+        (vector,) = self._encoder.texts([text])
         names, directions = self._audiences
         similarities = directions @ vector
         nearest = int(np.argmax(similarities))

@@ -92,6 +92,16 @@ def checked(answer: bytes | str) -> Rewrite:
     )
 
 
+def words(upload: Upload) -> str:
+    """Return the text an upload is embedded by: its title and tags."""
+    return " ".join([upload.title, *upload.tags]).strip()
+
+
+def unwritten(upload: Upload) -> Rewrite:
+    """Return what stands where nobody wrote: the author's own title, and no more."""
+    return Rewrite(summary=upload.title, topics=[], hook="", mood="", audience="", language=upload.language)
+
+
 def shortened(text: str) -> str:
     """Return at most the first 60 words of a text, on one line."""
     return " ".join(text.split()[:MOST_WORDS])
