@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import MediaSettings, TritonSettings, UnderstandingSettings
+from models.settings import MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     features: FeatureStoreSettings = Field(default_factory=FeatureStoreSettings)
     triton: TritonSettings = Field(default_factory=TritonSettings)
     media: MediaSettings = Field(default_factory=MediaSettings)
+    steps: StepSettings = Field(default_factory=StepSettings)
     understanding: UnderstandingSettings = Field(default_factory=UnderstandingSettings)
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)

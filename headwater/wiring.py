@@ -92,7 +92,7 @@ def _perceive(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer)
     return perceive.build(
         settings.kafka,
         settings.flows,
-        perceiver=_perceiver(settings, held),
+        perceiver=_perceiver(settings, held, pulse),
         features=held.enter_context(closing(FeatureWriter(settings.features, stopping=STOPPING))),
         producer=_producer(settings, held),
         pulse=pulse,
@@ -118,7 +118,7 @@ def _rerank(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -
         settings.kafka,
         settings.flows,
         videos=videos,
-        ranker=InterestRanker(Encoders(settings.triton), videos),
+        ranker=InterestRanker(Encoders(settings.triton, count=pulse.count), videos),
         viewers=FeatureReader(settings.features),
         producer=_producer(settings, held),
         pulse=pulse,
@@ -131,15 +131,21 @@ def _feedback(settings: Settings, held: ExitStack, pulse: Pulse, _tracer: Tracer
     return feedback.build(settings.kafka, settings.flows, producer=_producer(settings, held), pulse=pulse)
 
 
-def _perceiver(settings: Settings, held: ExitStack) -> PerceptionAgent:
-    encoders = held.enter_context(closing(Encoders(settings.triton)))
+def _perceiver(settings: Settings, held: ExitStack, pulse: Pulse) -> PerceptionAgent:
+    encoders = held.enter_context(closing(Encoders(settings.triton, count=pulse.count)))
     understanding = held.enter_context(understood_by(settings.understanding, encoders))
     known = KnownVideos()
     held.enter_context(
         closing(Follower(settings.kafka, [PERCEPTIONS], known.take_in, name="known-videos").start(timeout_s=120.0))
     )
     return PerceptionAgent(
-        encoders, understanding, settings.media, known=known, rewrite_within_s=settings.understanding.timeout_s
+        encoders,
+        understanding,
+        settings.media,
+        known=known,
+        steps=settings.steps,
+        rewrite_within_s=settings.understanding.timeout_s,
+        count=pulse.count,
     )
 
 

@@ -25,6 +25,18 @@ class TritonSettings(BaseModel):
     )
 
 
+class StepSettings(BaseModel):
+    """How long each step of understanding a video's frames may take. One that takes longer is left out of its perception.
+
+    The first, the glance, has the encoders' own deadline: without it there is no perception.
+    """
+
+    key_frames_s: float = Field(5.0, gt=0, description="choosing key frames; without, what the glance saw stands")
+    perceive_s: float = Field(5.0, gt=0, description="looking at key frames; without, what the glance saw stands")
+    read_s: float = Field(5.0, gt=0, description="reading the text in key frames: each line takes a tenth of a second")
+    listen_s: float = Field(3.0, gt=0, description="telling speech from music")
+
+
 class MediaSettings(BaseModel):
     """Which media may be read, and how much of it."""
 
@@ -40,9 +52,10 @@ class MediaSettings(BaseModel):
     fetch_timeout_s: float = Field(20.0, gt=0, description="longest fetch of one file, all redirects and tries together")
     decode_timeout_s: float = Field(15.0, gt=0, description="longest probe or decode of one file, in seconds of CPU")
     decode_memory_bytes: int = Field(
-        1_500_000_000, ge=200_000_000, description="address space of a decoder: 8K needs 1 GB, a bomb takes all there is"
+        1_500_000_000, ge=300_000_000, description="address space of a decoder: 8K needs 1 GB, a bomb takes all there is"
     )
     frames: int = Field(8, ge=1, le=64, description="frames seen of one clip: more costs encoder time, fewer miss scenes")
+    listened_s: float = Field(20.0, ge=0, le=300, description="seconds of sound heard of one clip, in parts spread over it")
     live_window_ms: int = Field(10_000, ge=1000, description="how much of a live room's end is seen each time")
 
 

@@ -115,7 +115,7 @@ class TopicScore(Struct, frozen=True):
     confidence: Share
 
 
-StepName = Literal["glance", "key_frames", "perceive", "rewrite"]
+StepName = Literal["glance", "key_frames", "perceive", "read", "listen", "rewrite"]
 
 
 class PerceptionStep(Struct, frozen=True):
@@ -130,6 +130,7 @@ class Perception(Event, frozen=True, kw_only=True):
 
     It carries the upload it understood, so that a catalogue is rebuilt from this one topic. `steps` are those that were done,
     the last of them how deep it went; `shows` is what is to be seen: things, then kinds of scenes, surer ones first.
+    `on_screen` are lines of text in it; `sound` has the shares of speech, music and noise, and what is missing to 1 is silence.
     """
 
     video: Upload
@@ -146,6 +147,8 @@ class Perception(Event, frozen=True, kw_only=True):
     safety: Annotated[dict[Name, Share], Meta(max_length=64)] = {}
     steps: Annotated[tuple[PerceptionStep, ...], Meta(max_length=8)] = ()
     shows: Annotated[tuple[TopicScore, ...], Meta(max_length=64)] = ()
+    on_screen: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    sound: Annotated[dict[Name, Share], Meta(max_length=16)] = {}
     hook: Text = ""
     motion: Share = 0.0
     brightness: Share = 0.0

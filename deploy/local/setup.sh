@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything `make demo` and `make test` need, once: Debian packages, two Python environments, the exported models.
-# `setup.sh browser`, for tests: Chromium as well, which drives the pages.
+# `setup.sh browser`, for tests: Chromium as well, which drives the pages, and a voice that speaks.
 # A step whose inputs did not change is not done again: its stamp holds a hash of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -84,11 +84,14 @@ system_packages() {
     fi
 }
 
-# Without Chromium the tests that drive the pages are skipped, and say so; everything else runs.
+# Without them the tests that drive the pages, or listen, are skipped, and say so; everything else runs.
 browser() {
-    if ! command -v chromium >/dev/null && ! apt chromium >"$LOGS/setup-browser.log" 2>&1; then
-        echo "no chromium, and it could not be installed ($LOGS/setup-browser.log): tests that drive the pages will be skipped"
-    fi
+    local program
+    for program in chromium espeak-ng; do
+        if ! command -v "$program" >/dev/null && ! apt "$program" >"$LOGS/setup-$program.log" 2>&1; then
+            echo "no $program, and it could not be installed ($LOGS/setup-$program.log): tests that need it will be skipped"
+        fi
+    done
 }
 
 # --no-compile: byte code for all of it takes 40 s of CPU, for what is ever imported 4 s, at the first start.

@@ -12,7 +12,7 @@ from deploy.local.ports import LOOPBACK
 from deploy.local.process import NotReady, Server
 
 # Those with weights of their own, and what is put together of them; an ensemble is loaded after its parts.
-ENCODERS = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer")
+ENCODERS = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer", "text_reader", "sound_tagger")
 MODELS = (*ENCODERS, "ip_agent")
 # Some eight thousand embeddings of one text each; the cache evicts what was not asked for longest.
 RESPONSE_CACHE_BYTES = 16_777_216

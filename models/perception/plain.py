@@ -8,12 +8,15 @@ import numpy as np
 
 from models.perception.encoders import TextEncoder
 from models.perception.perceive import caption
+from models.perception.read import joined
 from models.perception.understanding import Rewrite, View, shortened, words
 from streams.features import Vector
 
 # Below this confidence a name is a guess that no viewer should read: of 21 clips, seven of the ten classes above it are right,
 # and a third of those above 0.1. More names are a list that nobody reads.
 NAMED_FROM, NAMED = 0.25, 4
+# Words of what stands in the frames: more are credits, or a page of text.
+READ = 15
 # Of short-video titles this near to an audience, six of the seven looked at were for it; of those just below, two of three.
 NEAR = 0.3
 
@@ -34,8 +37,9 @@ class PlainUnderstanding:
         upload = view.upload
         sure = [tag for tag in view.shown if tag.confidence >= NAMED_FROM][:NAMED]
         shows = f"shows: {caption(sure)}" if sure else ""
+        reads = " ".join(joined(view.on_screen).split()[:READ])
         return Rewrite(
-            summary=shortened(" — ".join(filter(None, [upload.title, shows]))),
+            summary=shortened(" — ".join(filter(None, [upload.title, shows, f"reads: {reads}" if reads else ""]))),
             topics=[],
             hook="",
             mood="",

@@ -6,6 +6,7 @@ repeated, and decide nothing else.
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -28,10 +29,15 @@ _LABEL_WORDS = 4
 
 @dataclass(frozen=True)
 class View:
-    """What there is to understand a video from: its words, what its key frames show, and those frames, (n, 640, 640, 3)."""
+    """What there is to understand a video from: its words, what its key frames show, and those frames, (n, 640, 640, 3).
+
+    `on_screen` are the lines of text in them, `sound` the shares of speech, music and noise.
+    """
 
     upload: Upload
     shown: tuple[TopicScore, ...]
+    on_screen: tuple[str, ...]
+    sound: Mapping[str, float]
     pictures: NDArray[np.uint8]
 
 

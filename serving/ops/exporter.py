@@ -27,6 +27,7 @@ class OpsCollector(Collector):
         build.add_metric([view.version, view.policy_version], 1)
         yield build
         yield from _flows(view.flows)
+        yield from _counters(view.flows)
         yield from _servers(view.servers)
         yield from _processes(view)
         yield from _topics(view)
@@ -68,6 +69,26 @@ def _flows(flows: list[FlowView]) -> Iterator[Metric]:
             if value is not None:
                 fresh.add_metric([*name, quantile], value / 1000)
     yield from (up, lag, rate, silent, fresh, letters)
+
+
+def _counters(flows: list[FlowView]) -> Iterator[Metric]:
+    """Yield what flows count; a counter's name is its kind and its labels, "encoder/text_encoder/ok"."""
+    steps = CounterMetricFamily("headwater_perception_steps", "steps of understanding videos", labels=["step", "outcome"])
+    step_s = CounterMetricFamily("headwater_perception_step_seconds", "time that steps took", labels=["step"])
+    asked = CounterMetricFamily("headwater_encoder_requests", "requests to models", labels=["flow", "model", "outcome"])
+    asked_s = CounterMetricFamily("headwater_encoder_seconds", "time that models were waited for", labels=["flow", "model"])
+    for flow in flows:
+        for name, value in flow.counters.items():
+            match name.split("/"):
+                case ["step", step, outcome]:
+                    steps.add_metric([step, outcome], value)
+                case ["step_ms", step]:
+                    step_s.add_metric([step], value / 1000)
+                case ["encoder", model, outcome]:
+                    asked.add_metric([flow.name, model, outcome], value)
+                case ["encoder_ms", model]:
+                    asked_s.add_metric([flow.name, model], value / 1000)
+    yield from (steps, step_s, asked, asked_s)
 
 
 def _servers(servers: list[ServerView]) -> Iterator[Metric]:

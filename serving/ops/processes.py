@@ -149,4 +149,5 @@ def _view(name: str, heard: _Heard | None, child: Supervised | None, now_ms: int
         rss_bytes=beat.rss_bytes if state == "running" else 0,
         cpu_share=beat.cpu_share if state == "running" else 0.0,
         dead_letters=letters,
+        counters=beat.counters,
     )

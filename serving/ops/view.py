@@ -10,7 +10,8 @@ from serving.purges import Store
 class FlowView(Struct, frozen=True, kw_only=True):
     """One flow. `lag_events` were in the broker at its last word and not taken yet; "silent" is one that said nothing for 5 s.
 
-    Freshness is of the last second in which features were written, 10 s ago at most. `dead_letters` are not replayed yet.
+    Freshness is of the last second in which features were written, 10 s ago at most. `dead_letters` are not replayed yet;
+    `counters` grow from each start of the flow on, a name and its labels each.
     """
 
     name: str
@@ -25,6 +26,7 @@ class FlowView(Struct, frozen=True, kw_only=True):
     rss_bytes: int
     cpu_share: float
     dead_letters: int
+    counters: dict[str, int] = {}
 
 
 class ServerView(Struct, frozen=True, kw_only=True):

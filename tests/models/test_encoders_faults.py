@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any
@@ -13,7 +14,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from models.perception.encoders import Encoders
 from models.settings import TritonSettings
-from streams.ports import PerceptionUnavailable
+from streams.ports import PerceptionLate, PerceptionUnavailable
 from tests.faults.world import until
 
 
@@ -71,6 +72,22 @@ def test_a_request_past_its_deadline_is_given_up_and_not_repeated(server: Server
         encoders(server, timeout_s=0.2).texts(["a title"])
     assert time.monotonic() - began < 0.9
     assert server.requests == 1
+
+
+def test_a_caller_that_cannot_wait_is_told_so_and_the_server_is_not_blamed(server: Server) -> None:
+    counters: Counter[str] = Counter()
+
+    def count(name: str, by: int = 1) -> None:
+        counters[name] += by
+
+    asked = Encoders(TritonSettings(grpc_url=server.address, breaker_failures=2, timeout_s=5), count=count)
+    server.faults = [1.0, 1.0, 1.0]
+    for _ in range(3):
+        with pytest.raises(PerceptionLate, match=r"text_reader at .*: no answer within 0.1 s"):
+            asked.read(np.zeros((1, 640, 640, 3), np.uint8), within_s=0.1)
+    assert asked.texts(["a title"]).shape == (1, 384)
+    assert (counters["encoder/text_reader/late"], counters["encoder/text_encoder/ok"]) == (3, 1)
+    assert counters["encoder_ms/text_reader"] >= 250
 
 
 def test_an_error_of_the_model_is_not_repeated(server: Server) -> None:

@@ -5,6 +5,7 @@ import av
 import numpy as np
 import pytest
 
+from models.perception.decoder.sound import parts
 from models.perception.media import check_uri, local_copy, probe, sample
 from models.settings import MediaSettings
 from streams.ports import BadMedia
@@ -109,6 +110,28 @@ def test_how_light_and_how_lively_a_video_is_is_measured(make_clip: Callable[...
     assert white.cuts == blue.cuts == 0
 
 
+def test_a_clip_is_heard(make_clip: Callable[..., Path]) -> None:
+    heard = sample(make_clip(hz=440), MediaSettings()).sound
+    assert heard.dtype == np.int16
+    assert len(heard) == pytest.approx(4 * 16_000, rel=0.03)
+    spectrum = np.abs(np.fft.rfft(heard[:16_000]))
+    assert int(spectrum.argmax()) == pytest.approx(440, abs=2)
+
+
+def test_a_mute_clip_is_silent(make_clip: Callable[..., Path]) -> None:
+    assert len(sample(make_clip(), MediaSettings()).sound) == 0
+
+
+def test_of_a_long_clip_parts_are_heard(make_clip: Callable[..., Path]) -> None:
+    heard = sample(make_clip(seconds_each=15, hz=440), MediaSettings(listened_s=8)).sound
+    assert len(heard) == pytest.approx(8 * 16_000, rel=0.05)
+
+
+def test_where_to_listen_is_spread_over_what_is_too_long() -> None:
+    assert parts(2.0, 12.0, 20.0) == [(2.0, 12.0)]
+    assert parts(0.0, 100.0, 8.0) == [(23.0, 27.0), (73.0, 77.0)]
+
+
 def test_a_live_room_is_seen_by_its_end(make_clip: Callable[..., Path], colour_of: Callable[..., str]) -> None:
     room = make_clip("room.ts", seconds_each=10)
     settings = MediaSettings(frames=3, live_window_ms=8000, max_duration_ms=1000)
@@ -194,5 +217,5 @@ def test_a_decoder_that_takes_too_long_is_ended(make_clip: Callable[..., Path]) 
 def test_a_decoder_that_takes_too_much_memory_is_ended(make_clip: Callable[..., Path]) -> None:
     bomb = make_clip("bomb.mp4", colours=["red"], seconds_each=2, size=(7680, 4320), fps=1)
     with pytest.raises(BadMedia, match="memory"):
-        sample(bomb, MediaSettings(decode_memory_bytes=200_000_000))
+        sample(bomb, MediaSettings(decode_memory_bytes=300_000_000))
     assert len(sample(bomb, MediaSettings()).at_ms) > 0

@@ -45,6 +45,8 @@ def busy_node(world) -> None:
     positions = {"interactions": {"0": 90}}
     heard(world, "supervisor", at=world.now, pid=9, children=children, rss_bytes=1)
     heard(world, "flow-profile", at=world.now, positions=positions, freshness_ms=(8.0, 20.0), rss_bytes=5, cpu_share=0.5)
+    counters = {"step/read/late": 1, "step_ms/glance": 1500, "encoder/text_encoder/ok": 7, "encoder_ms/text_encoder": 250}
+    heard(world, "flow-perceive", at=world.now, counters=counters)
     heard(world, "api", at=world.now, pid=7, rss_bytes=6)
     letter = DeadLetter(origin="uploads", partition=0, offset=1, reason="r", payload=b"{", failed_at=world.now, flow="perceive")
     world.node.ops.follow([Followed(DEAD_LETTERS, letter.letter_id, letter, world.now)])
@@ -216,3 +218,6 @@ async def test_every_metric_is_documented_and_every_documented_one_is_told(world
         text = (await http.get("/metrics")).text
     expected = {name: (kind, tuple(sorted(labels))) for name, (kind, labels) in documented().items()}
     assert told(text) == expected
+    assert 'headwater_perception_steps_total{outcome="late",step="read"} 1.0' in text
+    assert 'headwater_perception_step_seconds_total{step="glance"} 1.5' in text
+    assert 'headwater_encoder_requests_total{flow="perceive",model="text_encoder",outcome="ok"} 7.0' in text

@@ -12,6 +12,7 @@ import av
 
 from models.perception.decoder.pictures import jpeg
 from models.perception.decoder.sampling import sampled
+from models.perception.decoder.sound import sound
 from models.perception.decoder.still import still
 from models.perception.decoder.video import Bounds, Refused, opened, span, video_stream
 
@@ -21,12 +22,14 @@ PR_SET_PDEATHSIG = 1
 class Request(TypedDict):
     """What to do: `frames` 0 only probes; `window_ms` other than 0 looks only at the end, as of a live room.
 
-    `still` other than 0 asks for one whole frame instead, as a JPEG whose short side has at most so many pixels.
+    `still` other than 0 asks for one whole frame instead, as a JPEG whose short side has at most so many pixels. Of the sound
+    beside frames come at most `listened_s` seconds.
     """
 
     path: str
     frames: int
     still: int
+    listened_s: float
     window_ms: int
     bounds: Bounds
     memory_bytes: int
@@ -41,19 +44,19 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (request["cpu_s"], request["cpu_s"]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     try:
-        answer, pictures = decode(request)
+        answer, parts = decode(request)
     except Refused as refusal:
-        answer, pictures = {"refused": str(refusal)}, []
+        answer, parts = {"refused": str(refusal)}, []
     except MemoryError:
         answer = {"refused": f"expected to be decoded within {request['memory_bytes']} bytes of memory, needs more"}
-        pictures = []
+        parts = []
     except (av.error.FFmpegError, ValueError) as error:
         answer = {"refused": f"expected a video, got a file that can't be read as one: {getattr(error, 'strerror', error)}"}
-        pictures = []
+        parts = []
     out = sys.stdout.buffer
     out.write(json.dumps(answer).encode() + b"\n")
-    for encoded in pictures:
-        out.write(encoded)
+    for part in parts:
+        out.write(part)
 
 
 def peak_mb() -> float:
@@ -64,8 +67,8 @@ def peak_mb() -> float:
 
 
 def decode(request: Request) -> tuple[dict[str, object], list[bytes]]:
-    """Return what the file says of its video, with what was measured, and the pictures that were asked for."""
-    pictures: list[bytes] = []
+    """Return what the file says of its video, with what was measured, and what was asked for: pictures, then sound."""
+    parts: list[bytes] = []
     with opened(request["path"]) as container:
         stream = video_stream(container)
         start_s, duration_s = span(container, stream, request["bounds"], window_ms=request["window_ms"])
@@ -79,16 +82,18 @@ def decode(request: Request) -> tuple[dict[str, object], list[bytes]]:
         # What a damaged file shows before its damage is worth seeing.
         with suppress(av.error.InvalidDataError):
             if request["still"]:
-                pictures.append(jpeg(still(container, stream, start_s, duration_s), stream, request["still"]))
+                parts.append(jpeg(still(container, stream, start_s, duration_s), stream, request["still"]))
         if request["frames"]:
             sample = sampled(container, stream, start_s, duration_s, request["frames"])
             answer |= {"at_ms": sample.at_ms, "cuts": sample.cuts, "motion": sample.motion, "brightness": sample.brightness}
-            pictures += [middle.tobytes() for middle in sample.middles]
-            pictures += [whole.tobytes() for whole in sample.wholes]
-        if (request["frames"] or request["still"]) and not pictures:
+            parts += [middle.tobytes() for middle in sample.middles]
+            parts += [whole.tobytes() for whole in sample.wholes]
+        if (request["frames"] or request["still"]) and not parts:
             raise Refused("expected a video, got a file from which no frame can be decoded")
+        if request["frames"]:
+            parts.append(sound(container, start_s, duration_s, request["listened_s"]))
         answer["peak_mb"] = peak_mb()
-    return answer, pictures
+    return answer, parts
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import stamina
 
 from models.perception.agent import PerceptionAgent
 from models.perception.encoders import Encoder
@@ -20,12 +21,13 @@ from models.settings import MediaSettings
 from streams.codec import unpack_vector
 from streams.events import Perception, StepName, Upload
 from streams.features import Vector
-from streams.ports import BadMedia
+from streams.ports import BadMedia, PerceptionUnavailable
 
 # What is compared: the deepest step taken, and whether a glance that suffices ends it there.
 DEPTHS: dict[str, tuple[StepName, bool]] = {
     "glance only": ("glance", False),
     "+ key frames": ("perceive", False),
+    "+ text and sound": ("listen", False),
     "+ rewrite": ("rewrite", False),
     "as it runs": ("rewrite", True),
 }
@@ -139,6 +141,8 @@ def evaluate(
         NoClips: none of the files can be read.
         PerceptionUnavailable: the encoders can't be reached.
     """
+    # On a busy machine Triton takes a model that was not heard for a second for dead, and starts it again.
+    patiently = stamina.RetryingCaller(attempts=5, timeout=120, wait_initial=1.0, wait_max=10.0).on(PerceptionUnavailable)
     clips, refused, peak_mb = _readable(clips, PerceptionAgent(encoder, understanding, media))
     labels = list(dict.fromkeys(clip.label for clip in clips))
     wanted, own = encoder.texts(labels), [labels.index(clip.label) for clip in clips]
@@ -149,7 +153,7 @@ def evaluate(
         perceptions, took_ms = [], []
         for at, clip in enumerate(clips):
             began = time.perf_counter()
-            perceptions.append(agent.frames(untitled(clip, at)))
+            perceptions.append(patiently(agent.frames, untitled(clip, at)))
             took_ms.append((time.perf_counter() - began) * 1000)
             done()
         similarities[name] = np.array([unpack_vector(each.embedding) for each in perceptions]) @ wanted.T
