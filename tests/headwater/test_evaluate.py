@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headwater.cli import app
+from models.perception.evaluation.clips import DEPTHS
 from simulation.clips import installed
 from tests.conftest import RunningHouse
 
@@ -21,7 +22,7 @@ def test_clips_of_a_folder_are_perceived_and_shown_on_a_page(house: RunningHouse
     (tmp_path / "clips.csv").write_text(f"file,label\n{rows}")
     told = house.run("evaluate", "perception", str(tmp_path), "--page", str(tmp_path / "page.html"))
     figures = json.loads(told.splitlines()[-1])
-    assert set(figures) == {"glance only", "+ key frames", "+ rewrite", "as it runs", "decoder_peak_mb", "refused"}
+    assert set(figures) == {*DEPTHS, "decoder_peak_mb", "refused"}
     assert figures["+ key frames"]["recall_at_1"] >= 2 / 3
     assert len(figures["as it runs"]["took_ms"]) == len(clips)
     assert (tmp_path / "page.html").read_text().count("<article>") == len(clips)
