@@ -3,6 +3,7 @@
 import os
 import shutil
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,19 @@ class TritonPorts:
     metrics: int
 
 
-def server(ports: TritonPorts, *, environment: Path, models_dir: Path, folder: Path) -> Server:
-    """Return Triton on `ports`; `folder` is for what it needs assembled, `models_dir` has the exported models."""
+def server(
+    ports: TritonPorts,
+    *,
+    environment: Path,
+    models_dir: Path,
+    folder: Path,
+    repository: Path = REPOSITORY,
+    models: Sequence[str] = MODELS,
+) -> Server:
+    """Return Triton on `ports`, serving `models` of `repository` with the exported weights in `models_dir`.
+
+    `folder` is for what it needs assembled.
+    """
     install = binaries.triton(environment)
     # Its own prefix, so that what a killed server leaves in shared memory is known to be ours.
     regions = f"headwater_{os.getpid()}_{ports.grpc}_"
@@ -35,13 +47,13 @@ def server(ports: TritonPorts, *, environment: Path, models_dir: Path, folder: P
         name="triton",
         command=[
             install.program,
-            f"--model-repository={REPOSITORY}",
+            f"--model-repository={repository}",
             f"--backend-directory={_assemble_backends(install, folder)}",
             f"--backend-config=python,shm-region-prefix-name={regions}",
             "--model-control-mode=explicit",
             f"--cache-directory={install.root / 'caches'}",
             f"--cache-config=local,size={RESPONSE_CACHE_BYTES}",
-            *(f"--load-model={model}" for model in MODELS),
+            *(f"--load-model={model}" for model in models),
             *(f"--{kind}-address={LOOPBACK}" for kind in ("grpc", "http", "metrics")),
             f"--grpc-port={ports.grpc}",
             f"--http-port={ports.http}",
@@ -58,14 +70,14 @@ def server(ports: TritonPorts, *, environment: Path, models_dir: Path, folder: P
             "PYTHONPATH": str(install.packages),
             "HEADWATER_MODELS_DIR": str(models_dir.resolve()),
         },
-        ready=lambda: check_models(f"{LOOPBACK}:{ports.http}"),
+        ready=lambda: check_models(f"{LOOPBACK}:{ports.http}", models),
         cleanup=lambda: _remove_regions(regions),
     )
 
 
-def check_models(http_address: str, *, timeout_s: float = 2.0) -> None:
-    """Raise NotReady unless the server at `http_address` (host:port) serves every model."""
-    for path in ("health/ready", *(f"models/{model}/ready" for model in MODELS)):
+def check_models(http_address: str, models: Sequence[str] = MODELS, *, timeout_s: float = 2.0) -> None:
+    """Raise NotReady unless the server at `http_address` (host:port) serves every one of `models`."""
+    for path in ("health/ready", *(f"models/{model}/ready" for model in models)):
         try:
             urllib.request.urlopen(f"http://{http_address}/v2/{path}", timeout=timeout_s).close()
         except OSError as error:
