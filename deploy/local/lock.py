@@ -29,7 +29,7 @@ def lock() -> str:
     """Return the lock's text. Takes minutes, and downloads everything once."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["local"], *extras["dev"]]
+    wanted = [*project["dependencies"], *(requirement for extra in extras.values() for requirement in extra)]
     data_only = [requirement for requirement in wanted if requirement.startswith(DATA_ONLY)]
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)

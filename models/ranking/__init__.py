@@ -1,0 +1,1 @@
+"""Which of a viewer's candidates come first, and how well that is done."""

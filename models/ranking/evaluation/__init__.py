@@ -1,0 +1,1 @@
+"""How well videos are found for viewers, on logs of what they watched."""
