@@ -4,6 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+# Instead of an address: the stack's own server, whose address is known when it runs.
+LOCAL = "local"
+
 
 class TritonSettings(BaseModel):
     """Where the encoders are and how long they may take."""
@@ -51,7 +54,9 @@ class UnderstandingSettings(BaseModel):
 
     url: str = Field(
         "",
-        description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; empty does without one",
+        pattern=r"^(|local|https?://.+)$",
+        description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; local: the stack's own, with a "
+        "small model (`make llm`); empty: none",
     )
     model: str = Field(
         "Qwen/Qwen2.5-VL-7B-Instruct", min_length=1, max_length=512, description="the model to ask that server for"
