@@ -58,6 +58,8 @@ def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> S
             "VLLM_CPU_KVCACHE_SPACE": str(CACHE_GIB),
             # Bound to cores, its threads would wait behind whatever else runs on them.
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            # Its processes talk to each other by TCP as well, on the address of the machine otherwise.
+            "VLLM_HOST_IP": LOOPBACK,
             "VLLM_NO_USAGE_STATS": "1",
         },
         ready=lambda: check(f"{LOOPBACK}:{port}"),
