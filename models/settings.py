@@ -66,8 +66,8 @@ class UnderstandingSettings(BaseModel):
     timeout_s: float = Field(
         30.0,
         gt=0,
-        description="longest wait for one rewrite, the perception then stands without: a busy small machine needs more, a server "
-        "that hangs holds up videos as long",
+        description="longest wait for one rewrite, the perception then stands without: a busy small machine needs more, a "
+        "server that hangs holds up videos as long",
     )
     max_tokens: int = Field(300, ge=50, description="longest answer: shorter cuts rewrites off, which are then none")
     breaker_failures: int = Field(3, ge=1, description="failed rewrites in a row after which none is asked for, for a while")
