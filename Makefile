@@ -3,7 +3,7 @@
 PYTHON := .venv/bin/python
 # Where nothing may be written beside modules, each process compiles them again: half of the time that it takes to start.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help setup demo test lint types bench soak reference lock clean
+.PHONY: help setup llm demo test lint types bench soak reference lock clean
 
 help:  ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,11 +11,14 @@ help:  ## show this
 setup:  ## both environments and the exported models; does nothing where nothing changed
 	@deploy/local/setup.sh
 
+llm:  ## the same, and vLLM with a small language model, for understanding.url = "local"
+	@deploy/local/setup.sh llm
+
 demo: setup  ## the whole loop, live in the terminal: real events, real clips, an audience
 	@.venv/bin/headwater demo
 
-test: setup  ## lint, types, then every test, with Chromium for the pages
-	@deploy/local/setup.sh browser
+test:  ## lint, types, then every test, with Chromium for the pages and vLLM for the rewrite
+	@deploy/local/setup.sh browser llm
 	@$(MAKE) --no-print-directory lint types
 	@$(PYTHON) -m pytest
 
@@ -38,4 +41,4 @@ lock: setup  ## resolve pyproject.toml anew and write requirements.lock
 	@$(PYTHON) -m deploy.local.lock > requirements.lock.new && mv requirements.lock.new requirements.lock
 
 clean:  ## remove what setup and runs made
-	@rm -rf .venv .venv-triton var
+	@rm -rf .venv .venv-triton .venv-vllm var

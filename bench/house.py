@@ -77,6 +77,7 @@ def up(options: Mapping[str, object]) -> Iterator[Up]:
         given = {
             "api.port": 0,
             "stack.triton_env": usual.stack.triton_env.absolute(),
+            "stack.vllm_env": usual.stack.vllm_env.absolute(),
             "stack.models_dir": usual.stack.models_dir.absolute(),
             "stack.start_timeout_s": START_TIMEOUT_S,
         } | dict(options)

@@ -36,24 +36,23 @@ def main(
     seed: Annotated[int, typer.Option(help="of the pairs of titles")] = 0,
 ) -> None:
     """Measure perception against its budgets; needs real clips."""
-    from headwater.encoders import encoders_of
+    from headwater.encoders import perception_of
     from models.perception.agent import PerceptionAgent
     from models.perception.evaluation import clips as evaluation
-    from models.perception.plain import PlainUnderstanding
     from models.settings import MediaSettings
 
     report.console.print(report.machine())
     found = evaluation.labelled(clips)
-    with own_settings() as settings, encoders_of(settings, report.console) as encoders:
+    with own_settings() as settings, perception_of(settings, report.console) as (encoders, writer):
         media = MediaSettings(roots=(clips.resolve(),))
-        plain = PlainUnderstanding(encoders)
+        within_s = settings.understanding.timeout_s
         # First of all, so that no text comes from Triton's cache.
         with report.console.status("perceiving clips, all steps"):
-            first = evaluation.evaluate(found, encoders, plain, media, depths=["+ rewrite"])
+            first = evaluation.evaluate(found, encoders, writer, media, depths=["+ rewrite"], rewrite_within_s=within_s)
         with report.console.status("perceiving clips, a step deeper each time"):
             others = [name for name in evaluation.DEPTHS if name != "+ rewrite"]
-            rest = evaluation.evaluate(first.clips, encoders, plain, media, depths=others)
-        agent = PerceptionAgent(encoders, plain, media)
+            rest = evaluation.evaluate(first.clips, encoders, writer, media, depths=others, rewrite_within_s=within_s)
+        agent = PerceptionAgent(encoders, writer, media, rewrite_within_s=within_s)
         with report.console.status("perceiving clips, two at once"):
             clips_per_min = _clips_per_min(agent, first.clips)
         with report.console.status("titles and batches"):
@@ -96,6 +95,7 @@ def main(
         facts={
             "clips": len(first.clips),
             "chance": f"{1 / len(first.labels):.2f} and {5 / len(first.labels):.2f}",
+            "understanding": writer.name,
             "viewers": viewers,
             "seed": seed,
         },

@@ -60,6 +60,7 @@ def own_settings() -> Iterator[Settings]:
     with TemporaryDirectory(prefix="headwater-bench-") as folder:
         settings = Settings(var=Path(folder))
         settings.stack.triton_env = usual.stack.triton_env.absolute()
+        settings.stack.vllm_env = usual.stack.vllm_env.absolute()
         settings.stack.models_dir = usual.stack.models_dir.absolute()
         settings.api.port = 0
         yield settings

@@ -16,8 +16,15 @@ class StackSettings(BaseModel):
     triton_env: Path = Field(
         Path(".venv-triton"), description="the environment with Triton in it, made by `make setup`; relative to the checkout"
     )
-    models_dir: Path = Field(Path("var/models"), description="folder of the exported models that Triton loads")
+    vllm_port: int = Field(0, ge=0, le=65535, description="the embedded vLLM's port; 0 picks a free one")
+    vllm_env: Path = Field(
+        Path(".venv-vllm"), description="the environment with vLLM in it, made by `make llm`; relative to the checkout"
+    )
+    models_dir: Path = Field(Path("var/models"), description="folder of the exported models that Triton and vLLM load")
     start_timeout_s: float = Field(60.0, gt=0, description="longest wait for a server to answer; a busy machine needs more")
+    vllm_start_timeout_s: float = Field(
+        300.0, gt=0, description="the same for vLLM, which takes a minute where nothing else runs"
+    )
     stop_timeout_s: float = Field(
         3.0, gt=0, description="time for each step of a stop (API, flows, servers); what still runs then is ended"
     )

@@ -93,6 +93,9 @@ def _programs(settings: Settings) -> Iterable[Finding]:
         wanted["redis program"] = binaries.redis
     if not settings.triton.grpc_url:
         wanted["triton program"] = lambda: binaries.triton(settings.stack.triton_env).program
+    if settings.wants_vllm:
+        wanted["vllm program"] = lambda: binaries.vllm(settings.stack.vllm_env).python
+        wanted["language model"] = lambda: binaries.language_model(settings.stack.models_dir)
     for what, find in wanted.items():
         try:
             yield Finding(what, "ok", find().name)
@@ -148,6 +151,7 @@ def _ports(settings: Settings) -> Iterable[Finding]:
         "stack.triton_grpc_port": stack.triton_grpc_port,
         "stack.triton_http_port": stack.triton_http_port,
         "stack.triton_metrics_port": stack.triton_metrics_port,
+        "stack.vllm_port": stack.vllm_port if settings.wants_vllm else 0,
     }
     for setting, port in wanted.items():
         if port:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deploy.local import vllm
 from deploy.local.endpoints import Claim
 from deploy.local.interrupts import interruptible
 from deploy.local.ports import choose
@@ -51,7 +52,12 @@ class House:
         self.settings.api.port = choose(settings.api.port, setting="api.port", host=settings.api.host)
         self._say = say
         self._stack = Stack(
-            settings.stack, kafka=settings.kafka, features=settings.features, triton=settings.triton, var=settings.var
+            settings.stack,
+            kafka=settings.kafka,
+            features=settings.features,
+            triton=settings.triton,
+            var=settings.var,
+            language_model=settings.wants_vllm,
         )
         self._claim = Claim(settings.var)
         self._children: dict[str, Child] = {}
@@ -82,6 +88,9 @@ class House:
             self._done("redis", self._stack.endpoints.redis, self._stack.wait_ready("redis"))
             self._drop_features()
             self._apply_features()
+            if vllm.NAME in self._stack.endpoints.embedded:
+                # Before the flows: what they perceive while it starts would go without its words for good.
+                self._done("vllm", self._stack.endpoints.vllm, self._stack.wait_ready(vllm.NAME))
             self._start_children()
             self._done("triton", self._stack.endpoints.triton_grpc, self._stack.wait_ready("triton"))
             self._wait_for_api()
@@ -135,6 +144,10 @@ class House:
             elif name in self._children:
                 self._children[name].start()
                 self._roll.started(name, self._children[name].pid)
+            elif name == vllm.NAME:
+                # Not waited for: that takes a minute, in which the others want looking after.
+                self._stack.relaunch(name)
+                self._roll.started(name, self._stack.pid(name))
             else:
                 self._stack.restart(name)
                 self._roll.started(name, self._stack.pid(name))

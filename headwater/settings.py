@@ -14,10 +14,11 @@ from typing import Any, Self
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from deploy.local import vllm
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
+from models.settings import LOCAL, MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
@@ -84,6 +85,11 @@ class Settings(BaseSettings):
             )
         return self
 
+    @property
+    def wants_vllm(self) -> bool:
+        """Whether something here asks for the stack's own language model, and no address of one is known yet."""
+        return self.understanding.url == LOCAL
+
     def at(self, endpoints: Endpoints) -> Self:
         """Return these settings with their empty addresses filled from `endpoints`."""
         filled = self.model_copy(deep=True)
@@ -94,6 +100,9 @@ class Settings(BaseSettings):
         filled.features.connection_string = self.features.connection_string or endpoints.redis
         if not self.triton.grpc_url:
             filled.triton.grpc_url, filled.triton.http_url = endpoints.triton_grpc, endpoints.triton_http
+        if self.wants_vllm and endpoints.vllm:
+            filled.understanding.url, filled.understanding.model = f"http://{endpoints.vllm}", vllm.MODEL
+            filled.understanding.sees_frames = False
         return filled
 
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
+# Instead of an address: the stack's own server, whose address is known when it runs.
+LOCAL = "local"
+
 
 class TritonSettings(BaseModel):
     """Where the encoders are and how long they may take."""
@@ -64,14 +67,21 @@ class UnderstandingSettings(BaseModel):
 
     url: str = Field(
         "",
-        description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; empty does without one",
+        pattern=r"^(|local|https?://.+)$",
+        description="a server of OpenAI's chat protocol, such as vLLM: http://host:port; local: the stack's own, with a "
+        "small model (`make llm`); empty: none",
     )
     model: str = Field(
         "Qwen/Qwen2.5-VL-7B-Instruct", min_length=1, max_length=512, description="the model to ask that server for"
     )
     api_key: str = Field("", description="its key, if it wants one")
     sees_frames: bool = Field(True, description="send the key frames too; false for a model of words only")
-    timeout_s: float = Field(8.0, gt=0, description="longest wait for one rewrite; after it the perception stands without")
+    timeout_s: float = Field(
+        30.0,
+        gt=0,
+        description="longest wait for one rewrite, the perception then stands without: a busy small machine needs more, a "
+        "server that hangs holds up videos as long",
+    )
     max_tokens: int = Field(300, ge=50, description="longest answer: shorter cuts rewrites off, which are then none")
     breaker_failures: int = Field(3, ge=1, description="failed rewrites in a row after which none is asked for, for a while")
     breaker_reset_s: float = Field(10.0, gt=0, description="how long none is asked for")

@@ -79,6 +79,33 @@ def triton(environment: Path) -> TritonInstall:
     return install
 
 
+@dataclass(frozen=True)
+class VllmInstall:
+    """vLLM's interpreter, and the OpenMP runtime that its CPU kernels are built for."""
+
+    python: Path
+    openmp: Path
+
+
+def vllm(environment: Path) -> VllmInstall:
+    """Return what is installed in `environment` (a relative one lies in the checkout)."""
+    environment = CHECKOUT / environment
+    install = VllmInstall(environment / "bin" / "python", environment / "lib" / "libiomp5.so")
+    # The stamp comes last: an environment whose installation was interrupted has none.
+    for part in (install.python, install.openmp, environment / "setup.stamp"):
+        if not part.exists():
+            raise BinaryMissing(f"no {part} (stack.vllm_env): run `make llm`, which installs vLLM into {environment}")
+    return install
+
+
+def language_model(models_dir: Path) -> Path:
+    """Return the folder of the exported language model."""
+    folder = (models_dir / "language_model").resolve()
+    if not (folder / "manifest.json").is_file():
+        raise BinaryMissing(f"no language model in {folder} (stack.models_dir): run `make llm`, which exports it")
+    return folder
+
+
 def _packaged(module: str, path: str, *, package: str, serves: str) -> Path:
     spec = importlib.util.find_spec(module)
     program = Path(spec.origin).parent / path if spec and spec.origin else None

@@ -9,12 +9,16 @@ import msgspec
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """Addresses, host:port each. `embedded` names the servers that this stack started itself."""
+    """Addresses, host:port each; `vllm` is empty where nothing wants it.
+
+    `embedded` names the servers that this stack started itself.
+    """
 
     kafka: str
     redis: str
     triton_grpc: str
     triton_http: str
+    vllm: str = ""
     api: str = ""
     embedded: tuple[str, ...] = ()
 

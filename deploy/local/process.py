@@ -36,6 +36,8 @@ class Server:
     environment: Mapping[str, str] = field(default_factory=dict)
     cleanup: Callable[[], None] = lambda: None
     """Removes what a killed server leaves behind."""
+    deadline: str = "stack.start_timeout_s"
+    """The option that says how long it may take to answer."""
 
 
 def die_with_parent(sign: int = signal.SIGTERM, *, parent: int | None = None) -> None:
@@ -93,7 +95,7 @@ class RunningServer:
                     # Asked once at least: what else had to start first may have taken all the time.
                     if time.monotonic() > self.started_at + timeout_s:
                         raise StartFailed(
-                            f"{self.server.name} did not answer within {timeout_s:g} s (stack.start_timeout_s): {error}; "
+                            f"{self.server.name} did not answer within {timeout_s:g} s ({self.server.deadline}): {error}; "
                             f"{tail(self.log)}"
                         ) from error
                     time.sleep(0.05)

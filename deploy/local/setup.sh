@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Everything `make demo` and `make test` need, once: Debian packages, two Python environments, the exported models.
-# `setup.sh browser`, for tests: Chromium as well, which drives the pages, and a voice that speaks.
+# `setup.sh browser`, for tests: Chromium as well, which drives the pages, and a voice that speaks. `setup.sh llm`: vLLM on CPU in
+# an environment of its own, 2 GB, and a small language model that it serves. Both may be asked for at once.
 # A step whose inputs did not change is not done again: its stamp holds a hash of them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 STEPS=5
+llm=
 LOGS=var/log
 mkdir -p "$LOGS" var/models
 
@@ -116,16 +118,36 @@ triton_environment() {
     pip_install .venv-triton --no-deps --requirement deploy/local/triton.lock
 }
 
-[ "${1:-}" != browser ] || browser
+vllm_environment() {
+    rm -rf .venv-vllm
+    "$python" -m venv .venv-vllm
+    pip_install .venv-vllm --no-deps --requirement deploy/local/vllm.lock
+    # Three processes import most of it at each start: compiled once here, none of them does it while somebody waits.
+    PYTHONDONTWRITEBYTECODE='' LD_PRELOAD="$PWD/.venv-vllm/lib/libiomp5.so" \
+        .venv-vllm/bin/python -c 'import vllm.entrypoints.openai.api_server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker'
+}
+
+for wanted in "$@"; do
+    case $wanted in
+    browser) browser ;;
+    llm) llm=yes STEPS=7 ;;
+    *) fail "expected browser or llm, or both, got $wanted" ;;
+    esac
+done
 
 main_stamp=.venv/setup.stamp
 triton_stamp=.venv-triton/setup.stamp
 models_stamp=var/models/setup.stamp
+vllm_stamp=.venv-vllm/setup.stamp
+language_stamp=var/models/language_model/setup.stamp
 main_inputs=(requirements.lock pyproject.toml deploy/local/setup.sh)
 triton_inputs=(deploy/local/triton.lock deploy/local/setup.sh)
 models_inputs=(requirements.lock models/export/*.py)
+vllm_inputs=(deploy/local/vllm.lock deploy/local/setup.sh)
+language_inputs=(deploy/local/vllm.lock models/export/language_model.py)
 
-if fresh $main_stamp "${main_inputs[@]}" && fresh $triton_stamp "${triton_inputs[@]}" && fresh $models_stamp "${models_inputs[@]}"; then
+if fresh $main_stamp "${main_inputs[@]}" && fresh $triton_stamp "${triton_inputs[@]}" && fresh $models_stamp "${models_inputs[@]}" &&
+    { [ -z "$llm" ] || { fresh $vllm_stamp "${vllm_inputs[@]}" && fresh $language_stamp "${language_inputs[@]}"; }; }; then
     exit 0
 fi
 
@@ -156,4 +178,20 @@ if ! fresh $models_stamp "${models_inputs[@]}"; then
         echo "$hash" >$models_stamp
     ) >"$LOGS/setup-models.log" 2>&1 &
     show 5 "models to ONNX" $! "$LOGS/setup-models.log"
+fi
+if [ -n "$llm" ]; then
+    if ! fresh $vllm_stamp "${vllm_inputs[@]}"; then
+        (
+            vllm_environment
+            echo "$hash" >$vllm_stamp
+        ) >"$LOGS/setup-vllm.log" 2>&1 &
+        show 6 "vLLM into .venv-vllm" $! "$LOGS/setup-vllm.log"
+    fi
+    if ! fresh $language_stamp "${language_inputs[@]}"; then
+        (
+            .venv-vllm/bin/python -m models.export.language_model
+            echo "$hash" >$language_stamp
+        ) >"$LOGS/setup-language-model.log" 2>&1 &
+        show 7 "language model" $! "$LOGS/setup-language-model.log"
+    fi
 fi

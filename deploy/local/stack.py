@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from deploy.local import kafka as embedded_kafka
-from deploy.local import redis, triton
+from deploy.local import redis, triton, vllm
 from deploy.local.endpoints import Endpoints
 from deploy.local.ports import LOOPBACK, choose
 from deploy.local.process import RunningServer, Server
@@ -25,7 +25,7 @@ Report = Callable[[str, float], None]
 
 
 class Stack:
-    """Broker, Redis and Triton; an address in the settings replaces the server of that kind.
+    """Broker, Redis and Triton; an address in the settings replaces the server of that kind. vLLM, where it is wanted.
 
     Start it from a thread that outlives it: the servers end when that thread does.
     """
@@ -38,6 +38,7 @@ class Stack:
         features: FeatureStoreSettings,
         triton: TritonSettings,
         var: Path,
+        language_model: bool = False,
     ) -> None:
         """Choose ports and find programs, so that what is missing is said before anything starts.
 
@@ -66,6 +67,12 @@ class Stack:
             ports = _triton_ports(settings)
             self._servers.append(_triton(ports, settings, var))
             addresses |= {"triton_grpc": f"{LOOPBACK}:{ports.grpc}", "triton_http": f"{LOOPBACK}:{ports.http}"}
+        if language_model:
+            port = choose(settings.vllm_port, setting="stack.vllm_port")
+            self._servers.append(
+                vllm.server(port, environment=settings.vllm_env, models_dir=settings.models_dir, folder=var / "vllm")
+            )
+            addresses["vllm"] = f"{LOOPBACK}:{port}"
         self.endpoints = Endpoints(**addresses, embedded=tuple(server.name for server in self._servers))
 
     def start(self, report: Report = lambda name, seconds: None) -> None:
@@ -92,7 +99,8 @@ class Stack:
     def wait_ready(self, name: str) -> float:
         """Return the seconds that server `name` took to answer; 0 for an external one."""
         running = self._running.get(name)
-        return 0.0 if running is None else running.wait_ready(timeout_s=self._settings.start_timeout_s)
+        timeout_s = self._settings.vllm_start_timeout_s if name == vllm.NAME else self._settings.start_timeout_s
+        return 0.0 if running is None else running.wait_ready(timeout_s=timeout_s)
 
     def ended(self) -> dict[str, int]:
         """Return the exit status of each server that ended by itself."""
@@ -105,10 +113,14 @@ class Stack:
 
     def restart(self, name: str) -> float:
         """Start server `name` again, on its old address, and return the seconds it took to answer."""
+        self.relaunch(name)
+        return self.wait_ready(name)
+
+    def relaunch(self, name: str) -> None:
+        """Start server `name` again, on its old address, without waiting for it."""
         server = next(server for server in self._servers if server.name == name)
         self._running.pop(name).stop(timeout_s=self._settings.stop_timeout_s)
         self._launch(server)
-        return self.wait_ready(name)
 
     def stop(self) -> None:
         """Stop the servers, all at once: what used them is gone by now. Safe to call twice."""

@@ -29,15 +29,14 @@ def perception(
 ) -> None:
     """Perceive labelled clips without their titles, and see whether each finds its label among all of them.
 
-    Step by step: by a glance at the cover, with key frames, with the rewrite, and as it runs. Uses the Triton that runs here or
-    is configured, or starts one. The last line is JSON.
+    Step by step: by a glance at the cover, with key frames, with the rewrite, and as it runs. Uses the servers that run here or
+    are configured, or starts its own. The last line is JSON.
     """
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    from headwater.encoders import encoders_of
+    from headwater.encoders import perception_of
     from headwater.settings import load
-    from models.perception.choice import understood_by
     from models.perception.evaluation import clips as clips_evaluation
     from models.perception.evaluation.page import write
 
@@ -45,13 +44,17 @@ def perception(
     settings = load()
     found = clips_evaluation.labelled(folder)
     media = settings.media.model_copy(update={"roots": (*settings.media.roots, folder.resolve())})
-    with encoders_of(settings, console) as encoders:
-        with (
-            understood_by(settings.understanding, encoders) as understanding,
-            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bars,
-        ):
+    with perception_of(settings, console) as (encoders, understanding):
+        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bars:
             task = bars.add_task("perceiving", total=len(found) * len(clips_evaluation.DEPTHS))
-            report = clips_evaluation.evaluate(found, encoders, understanding, media, done=lambda: bars.advance(task))
+            report = clips_evaluation.evaluate(
+                found,
+                encoders,
+                understanding,
+                media,
+                rewrite_within_s=settings.understanding.timeout_s,
+                done=lambda: bars.advance(task),
+            )
         facts = {"folder": folder.name, "understanding": understanding.name, "clips": str(len(report.clips))}
     write(report, page, media, facts=facts)
     show(report, console)
@@ -66,7 +69,7 @@ def show(report: "ClipsReport", console: "Console") -> None:
     from rich.table import Table
 
     chance = len(report.labels)
-    table = Table("depth", "recall@1", "recall@5", "mean rank", "centred @1", "@5", "spared", "p50 ms", box=None)
+    table = Table("depth", "recall@1", "recall@5", "mean rank", "centred @1", "@5", "spared", "rewritten", "p50 ms", box=None)
     for depth in report.depths:
         found = depth.retrieval
         table.add_row(
@@ -74,6 +77,7 @@ def show(report: "ClipsReport", console: "Console") -> None:
             *(str(value) for value in (found.recall(1), found.recall(5), found.mean_rank())),
             *(str(found.recall(at, centred=True)) for at in (1, 5)),
             str(depth.spared()),
+            str(depth.rewritten()),
             f"{statistics.median(depth.took_ms):.0f}",
         )
     table.add_row("chance", f"{1 / chance:.2f}", f"{min(1, 5 / chance):.2f}", f"{(chance + 1) / 2:.1f}", style="dim")

@@ -25,6 +25,17 @@ LONGEST_LABEL = 64
 _JOINTS = " '’&+-"
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 _LABEL_WORDS = 4
+# What is asked for of each field, in JSON Schema's words: of a string a pattern or a length, for grammars can't take both.
+ASKED: dict[str, dict[str, object]] = {
+    "summary": {"maxLength": 200},
+    "topics": {"minItems": 1, "maxItems": 3},
+    "hook": {"maxLength": 80},
+    "mood": {"maxLength": 24},
+    "audience": {"maxLength": 32},
+    "language": {"pattern": "^([a-z]{2}|und)(-[A-Z]{2})?$"},
+}
+# Steps instead of any number: a small model writes digits without end, and no model's third one means anything.
+CONFIDENCES = [0.3, 0.5, 0.7, 0.9]
 
 
 @dataclass(frozen=True)
@@ -74,10 +85,17 @@ class Understanding(Protocol):
 
 
 def schema() -> dict[str, object]:
-    """Return the JSON Schema of a rewrite, for servers that hold a model to one."""
+    """Return the JSON Schema of a rewrite, for servers that hold a model to one.
+
+    It asks for less than `checked` takes: a small model fills every field to its bound, and must end before its tokens do.
+    """
     (_,), components = msgspec.json.schema_components([Rewrite], ref_template="#/$defs/{name}")
     root = components.pop("Rewrite")
-    return {**root, "$defs": components}
+    fields = {name: {"type": field["type"]} | ASKED[name] for name, field in root["properties"].items()}
+    fields["topics"]["items"] = {"$ref": "#/$defs/Topic"}
+    topic = components["Topic"]
+    topic["properties"] = {"name": {"type": "string", "minLength": 1, "maxLength": 32}, "confidence": {"enum": CONFIDENCES}}
+    return {**root, "properties": fields, "$defs": components}
 
 
 def checked(answer: bytes | str) -> Rewrite:

@@ -26,6 +26,17 @@ def test_models_that_were_not_exported_are_a_failure_with_their_cure(tmp_path: P
     assert "python -m models.export" in finding.advice
 
 
+def test_a_language_model_is_looked_for_only_where_it_is_wanted(tmp_path: Path):
+    stack = {"vllm_env": tmp_path / "nowhere", "models_dir": tmp_path / "none"}
+    without = Settings.model_validate({"var": tmp_path, "stack": stack})
+    assert not {"vllm program", "language model"} & {finding.what for finding in examine(without)}
+    wanted = Settings.model_validate({"var": tmp_path, "stack": stack, "understanding": {"url": "local"}})
+    for what in ("vllm program", "language model"):
+        finding = of(examine(wanted), what)
+        assert finding.state == "fail"
+        assert "make llm" in finding.advice
+
+
 def test_a_taken_port_is_a_failure(tmp_path: Path):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

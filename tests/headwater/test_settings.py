@@ -3,6 +3,7 @@
 import traceback
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.local.endpoints import Claim, Endpoints
@@ -42,6 +43,38 @@ def test_a_running_stack_fills_only_what_is_empty():
     assert settings.kafka.bootstrap_servers == "file:1"
     assert settings.features.connection_string == "127.0.0.1:2"
     assert settings.triton.grpc_url == "127.0.0.1:3"
+
+
+def test_the_stacks_own_language_model_takes_the_place_of_the_one_named():
+    write("[understanding]\nurl = 'local'")
+    assert load().wants_vllm
+    with Claim(Path("var")) as claim:
+        claim.publish(msgspec.structs.replace(ENDPOINTS, vllm="127.0.0.1:5"))
+        understanding = load().understanding
+    assert (understanding.url, understanding.sees_frames) == ("http://127.0.0.1:5", False)
+    assert understanding.model == "SmolLM2-135M-Instruct"
+
+
+def test_a_stack_without_a_language_model_leaves_it_wanted():
+    write("[understanding]\nurl = 'local'")
+    with Claim(Path("var")) as claim:
+        claim.publish(ENDPOINTS)
+        assert load().wants_vllm
+
+
+def test_a_language_model_somewhere_else_is_not_replaced():
+    write("[understanding]\nurl = 'http://vllm:8000'")
+    with Claim(Path("var")) as claim:
+        claim.publish(msgspec.structs.replace(ENDPOINTS, vllm="127.0.0.1:5"))
+        settings = load()
+    assert not settings.wants_vllm
+    assert settings.understanding.url == "http://vllm:8000"
+
+
+def test_an_address_that_is_none_is_refused():
+    write("[understanding]\nurl = 'lokal'")
+    with pytest.raises(BadSettings, match=r"understanding\.url: .*local\|https.*got 'lokal'"):
+        load()
 
 
 def test_var_takes_every_path_below_it_along(monkeypatch: pytest.MonkeyPatch):

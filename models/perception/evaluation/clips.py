@@ -76,6 +76,11 @@ class Depth:
         glances = sum(all(step.name != "key_frames" for step in each.steps) for each in self.perceptions)
         return round(glances / len(self.perceptions), 3)
 
+    def rewritten(self) -> float:
+        """Return the share of clips whose rewrite came."""
+        rewrites = sum(any(step.name == "rewrite" for step in each.steps) for each in self.perceptions)
+        return round(rewrites / len(self.perceptions), 3)
+
 
 @dataclass(frozen=True)
 class ClipsReport:
@@ -101,6 +106,7 @@ class ClipsReport:
                 "centred_recall_at_1": depth.retrieval.recall(1, centred=True),
                 "centred_recall_at_5": depth.retrieval.recall(5, centred=True),
                 "spared": depth.spared(),
+                "rewritten": depth.rewritten(),
                 "took_ms": [round(value) for value in depth.took_ms],
             }
             for depth in self.depths
@@ -133,6 +139,7 @@ def evaluate(
     media: MediaSettings,
     *,
     depths: Sequence[str] = tuple(DEPTHS),
+    rewrite_within_s: float = 8.0,
     done: Callable[[], None] = lambda: None,
 ) -> ClipsReport:
     """Perceive every clip at every one of `depths`, names of DEPTHS; `done` is called after each.
@@ -149,7 +156,9 @@ def evaluate(
     reached, similarities = [], {}
     for name in depths:
         deepest, spares = DEPTHS[name]
-        agent = PerceptionAgent(encoder, understanding, media, deepest=deepest, spares=spares)
+        agent = PerceptionAgent(
+            encoder, understanding, media, rewrite_within_s=rewrite_within_s, deepest=deepest, spares=spares
+        )
         perceptions, took_ms = [], []
         for at, clip in enumerate(clips):
             began = time.perf_counter()
