@@ -67,7 +67,7 @@ def upload(title: str, clip: Path | None = None) -> Upload:
 
 def test_the_model_answers_in_the_rewrites_form(understanding: Understanding) -> None:
     assert understanding.name == vllm.MODEL
-    view = View(upload("beef noodles in ten minutes"), (TopicScore("bowl", 0.9),), np.zeros((0, 640, 640, 3), np.uint8))
+    view = View(upload("beef noodles in ten minutes"), (TopicScore("bowl", 0.9),), (), {}, np.zeros((0, 640, 640, 3), np.uint8))
     rewrite = understanding.rewrite(view, within_s=PATIENCE_S)
     assert rewrite.summary
     assert rewrite.topics
@@ -99,7 +99,7 @@ def test_what_every_prompt_begins_with_is_read_once(stack: Stack, encoder: Any) 
     # An answer that is cut off: of a prompt only how it was read is of interest.
     brief = {"url": "local", "max_tokens": 50}
     settings = Settings.model_validate({"understanding": brief}).at(stack.endpoints).understanding
-    view = View(upload("a kitten jumps"), (), np.zeros((0, 640, 640, 3), np.uint8))
+    view = View(upload("a kitten jumps"), (), (), {}, np.zeros((0, 640, 640, 3), np.uint8))
     with understood_by(settings, encoder) as understanding:
         for _ in range(2):
             before = hits()

@@ -131,7 +131,9 @@ def server() -> Iterator[Server]:
 
 def view(title: str = "juggling in the park") -> View:
     upload = Upload(event_id="e", video_id="v", author_id="a", title=title, uploaded_at=0, tags=("fun",))
-    return View(upload, (TopicScore("person", 0.9),), np.full((2, 640, 640, 3), 127, np.uint8))
+    return View(
+        upload, (TopicScore("person", 0.9),), ("TEN MINUTES",), {"speech": 0.5}, np.full((2, 640, 640, 3), 127, np.uint8)
+    )
 
 
 def test_a_model_is_sent_words_and_frames_and_held_to_the_schema(server: Server) -> None:
@@ -145,6 +147,8 @@ def test_a_model_is_sent_words_and_frames_and_held_to_the_schema(server: Server)
         "title": "juggling in the park",
         "tags": ["fun"],
         "seen": [{"name": "person", "confidence": 0.9}],
+        "text on screen": ["TEN MINUTES"],
+        "sound": {"speech": 0.5},
     }
     assert len(images) == 2
     assert all(image["image_url"]["url"].startswith("data:image/jpeg;base64,/9j/") for image in images)
