@@ -12,6 +12,8 @@ from models.perception.evaluation.clips import DEPTHS
 from simulation.clips import installed
 from tests.conftest import RunningHouse
 
+TOPICS = ("cooking", "chess", "cycling", "cats")
+
 
 @pytest.mark.stack
 def test_clips_of_a_folder_are_perceived_and_shown_on_a_page(house: RunningHouse, tmp_path: Path) -> None:
@@ -26,6 +28,27 @@ def test_clips_of_a_folder_are_perceived_and_shown_on_a_page(house: RunningHouse
     assert figures["+ key frames"]["recall_at_1"] >= 2 / 3
     assert len(figures["as it runs"]["took_ms"]) == len(clips)
     assert (tmp_path / "page.html").read_text().count("<article>") == len(clips)
+
+
+@pytest.mark.stack
+def test_recommenders_are_compared_on_a_folder_of_watches(house: RunningHouse, tmp_path: Path) -> None:
+    videos = "".join(f"v{at},a film about {TOPICS[at % 4]} number {at}\n" for at in range(24))
+    (tmp_path / "videos.csv").write_text(f"video_id,title\n{videos}")
+    watched = "".join(f"u{viewer},v{(viewer + at) % 24},{1_700_000_000 + 60 * at}\n" for viewer in range(60) for at in range(6))
+    (tmp_path / "interactions.csv").write_text(f"user_id,video_id,timestamp\n{watched}")
+    page = tmp_path / "page.html"
+    told = house.run("evaluate", "ranking", "--data", str(tmp_path), "--no-libraries", "--page", str(page))
+    figures = json.loads(told.splitlines()[-1])
+    assert {"popular", "recent", "item_knn", "title_knn", "sasrec_ids", "sasrec_titles", "two_towers"} <= set(figures)
+    assert (figures["viewers"], figures["videos"], figures["protocol"]) == ("60", "24", "leave-one-out")
+    assert 0 < figures["item_knn"]["hr_at_10_low"] <= figures["item_knn"]["hr_at_10"] <= figures["item_knn"]["hr_at_10_high"]
+    assert page.read_text().count('class="track') == 3 * 7
+
+
+def test_what_is_no_data_set_is_said_to_be_none(tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["evaluate", "ranking", "--data", str(tmp_path / "nowhere")])
+    assert told.exit_code != 0
+    assert "expected movielens-100k, or a folder" in str(told.exception)
 
 
 def test_a_folder_without_clips_is_said_to_be_one() -> None:

@@ -9,6 +9,9 @@ from models.ranking.evaluation.baselines.matrices import of_histories, of_log
 from models.ranking.evaluation.leave_one_out import Held, Scores
 from models.retrieval.log import Rows, WatchLog
 
+# Viewers that two videos must share before one counts for the other.
+SHARED = 2.0
+
 
 class Rtrec:
     """`Recommender` by rtrec's SLIM (Ning and Karypis 2011): each video as a sparse sum of others, by elastic net.
@@ -26,7 +29,9 @@ class Rtrec:
         from rtrec.models.internal.slim_elastic import SLIMElastic
 
         self._videos = len(train.video_ids)
-        self._model = SLIMElastic({"nn_feature_selection": self._neighbours})
+        # By its default no coefficient is left of a log in which two videos share a handful of viewers.
+        strength = SHARED / len(train.viewer_ids)
+        self._model = SLIMElastic({"nn_feature_selection": self._neighbours, "alpha": strength})
         self._model.fit(of_log(train).tocsc())
 
     def scores(self, histories: Sequence[Rows]) -> Scores:

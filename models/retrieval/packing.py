@@ -1,0 +1,61 @@
+"""Viewers' histories end to end in rows of one length: half of them have four watches, and padding would be most of a batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.retrieval.log import WatchLog
+from models.retrieval.recipe import HISTORY
+
+# Places of a row: longer ones cut fewer viewers in two, shorter ones compare fewer places of different viewers in vain.
+ROW = 128
+
+
+@dataclass(frozen=True)
+class Packed:
+    """n rows of 128 places: which video was watched, at which `places` of its viewer's history, of which `segments`.
+
+    `wanted` (n, 128, 2) are the next video and the one after, -1 where there is none.
+    """
+
+    watched: Tensor
+    places: Tensor
+    segments: Tensor
+    wanted: Tensor
+
+    def batches(self, rows: int, device: torch.device) -> "list[Packed]":
+        """Return them in parts of so many rows, on a device."""
+        split = [torch.split(part.to(device), rows) for part in (self.watched, self.places, self.segments, self.wanted)]
+        return [Packed(*parts) for parts in zip(*split, strict=True) if len(parts[0])]
+
+
+def packed(log: WatchLog, rng: np.random.Generator) -> Packed:
+    """Return a log's viewers, shuffled. Who watched only one video has nothing to be learned from."""
+    order = rng.permutation(np.flatnonzero(log.lengths >= 2))
+    shuffled = log.chosen(order)
+    lengths, places = shuffled.lengths, np.arange(len(shuffled)) - np.repeat(shuffled.bounds[:-1], shuffled.lengths)
+    left = np.repeat(lengths, lengths) - places
+    # A viewer's last watch has nothing after it.
+    has_next = left > 1
+    wanted = np.stack([_ahead(shuffled.videos, 1), np.where(left > 2, _ahead(shuffled.videos, 2), -1)], axis=-1)[has_next]
+    # A long history starts anew after so many places, which serving could not see together.
+    segments = (np.repeat(np.arange(len(order)), lengths) * (len(log) // HISTORY + 1) + places // HISTORY)[has_next]
+    fill = -int(has_next.sum()) % ROW
+
+    def rows(values: NDArray[np.int64], padding: int) -> Tensor:
+        whole = np.concatenate([values, np.full((fill, *values.shape[1:]), padding)])
+        return torch.from_numpy(whole.reshape(-1, ROW, *values.shape[1:]))
+
+    return Packed(
+        watched=rows(shuffled.videos[has_next], 0),
+        places=rows(places[has_next] % HISTORY, 0),
+        segments=rows(segments, -1),
+        wanted=rows(wanted, -1),
+    )
+
+
+def _ahead(values: NDArray[np.int64], by: int) -> NDArray[np.int64]:
+    return np.concatenate([values[by:], np.full(min(by, len(values)), -1, np.int64)])
