@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def train(
     facts = known(log, titles, recipe, device)
     towers = Towers(recipe, facts).to(device)
     average = AveragedModel(towers, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging)) if recipe.averaging else None
-    optimiser = torch.optim.AdamW(towers.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(_decayed(towers, recipe), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, steps(log, recipe)))
     towers.train()
     for _ in range(recipe.epochs):
@@ -48,7 +49,7 @@ def train(
             loss.backward()
             optimiser.step()
             schedule.step()
-            if average is not None and schedule.last_epoch > recipe.warm_up:
+            if average is not None:
                 average.update_parameters(towers)
             done(float(loss.detach()))
     if average is not None:
@@ -60,6 +61,13 @@ def steps(log: WatchLog, recipe: Recipe) -> int:
     """Return how many steps training takes."""
     places = int(np.maximum(log.lengths - 1, 0).sum())
     return recipe.epochs * math.ceil(math.ceil(places / ROW) / (recipe.places // ROW))
+
+
+def _decayed(towers: Towers, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return the weights in two groups: a scale that decayed would make all scores alike, whatever the vectors."""
+    scales = [weight for name, weight in towers.named_parameters() if name == "sharpness"]
+    others = [weight for name, weight in towers.named_parameters() if name != "sharpness"]
+    return [{"params": others, "weight_decay": recipe.weight_decay}, {"params": scales, "weight_decay": 0.0}]
 
 
 def _rate(recipe: Recipe, total: int) -> Callable[[int], float]:
