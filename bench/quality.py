@@ -31,7 +31,7 @@ def main(
     import numpy as np
     from rich.progress import Progress, TimeElapsedColumn
 
-    from headwater.encoders import perception_of
+    from headwater.encoders import perception_of, wordless
     from models.ranking.evaluation.comparison import HEADLINES, compare, over
     from models.ranking.evaluation.contenders import LEARNED, OURS, contenders
     from models.ranking.evaluation.leave_one_out import split
@@ -46,11 +46,13 @@ def main(
     if viewers:
         chosen = np.random.default_rng(seed).permutation(len(log.viewer_ids))[:viewers]
         log = log.chosen(np.sort(chosen))
-    with own_settings() as settings, perception_of(settings, report.console) as (encoders, _):
+    cut = split(log)
+    if not cut.test.cold.any():
+        raise typer.BadParameter(f"{dataset.name}: expected viewers of three videos or more, some of a cold one, got none")
+    with own_settings() as settings, perception_of(wordless(settings), report.console) as (encoders, _):
         batches = [log.texts[start : start + TITLES_AT_ONCE] for start in range(0, len(log.texts), TITLES_AT_ONCE)]
         with report.console.status(f"{len(log.texts):,} titles"):
             titles = np.concatenate([encoders.texts(batch) for batch in batches])
-    cut = split(log)
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=report.console) as bars:
         tasks = {name: bars.add_task(name, total=steps(cut.train, recipe)) for name, recipe in LEARNED.items()}
         field = contenders(

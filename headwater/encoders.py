@@ -10,6 +10,7 @@ from headwater.settings import Settings
 from models.perception.choice import understood_by
 from models.perception.encoders import Encoders
 from models.perception.understanding import Understanding
+from models.settings import UnderstandingSettings
 
 # Of the stack only these are wanted: the others are said to be elsewhere, and never spoken to.
 NOWHERE = "127.0.0.1:9"
@@ -24,6 +25,11 @@ def perception_of(settings: Settings, console: Console) -> Iterator[tuple[Encode
         understood_by(serving.understanding, encoders) as understanding,
     ):
         yield encoders, understanding
+
+
+def wordless(settings: Settings) -> Settings:
+    """Return the settings for a command that wants encoders only: no language model is started for it."""
+    return settings.model_copy(update={"understanding": UnderstandingSettings()})
 
 
 @contextmanager

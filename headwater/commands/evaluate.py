@@ -98,7 +98,7 @@ def ranking(
     from rich.console import Console
     from rich.progress import Progress, TimeElapsedColumn
 
-    from headwater.encoders import perception_of
+    from headwater.encoders import perception_of, wordless
     from headwater.settings import load
     from models.ranking.evaluation.comparison import compare
     from models.ranking.evaluation.contenders import LEARNED, contenders
@@ -119,7 +119,7 @@ def ranking(
     if not len(cut.test.wanted):
         raise BadDataset(f"{dataset.name}: expected viewers who watched three videos or more, got none")
     with (
-        perception_of(settings, console) as (encoders, _),
+        perception_of(wordless(settings), console) as (encoders, _),
         Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars,
     ):
         batches = [log.texts[start : start + TITLES_AT_ONCE] for start in range(0, len(log.texts), TITLES_AT_ONCE)]

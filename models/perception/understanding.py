@@ -1,4 +1,4 @@
-"""Step 4, the rewrite: what a viewer would care about, in few words and strict fields (VRAgent-R1, section 3.1).
+"""The last step, the rewrite: what a viewer would care about, in few words and strict fields (VRAgent-R1, section 3.1).
 
 Its port, and what every adapter's answer must pass. A title, a tag and what a frame says are a stranger's words: they may be
 repeated, and decide nothing else.

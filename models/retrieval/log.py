@@ -27,13 +27,12 @@ class WatchLog:
     """The watches of n viewers of m videos, viewer by viewer, each viewer's in the order of their times.
 
     Viewer v watched `videos[bounds[v]:bounds[v + 1]]`, rows of `video_ids`, at `at` (Unix ms). `texts` are the videos' titles
-    with their tags, `uploaded_at` when they came (Unix ms).
+    with their tags.
     """
 
     viewer_ids: tuple[str, ...]
     video_ids: tuple[str, ...]
     texts: tuple[str, ...]
-    uploaded_at: Rows
     bounds: Rows
     videos: Rows
     at: Rows
@@ -97,7 +96,6 @@ def watch_log(uploads: Iterable[Upload], interactions: Iterable[Interaction]) ->
         viewer_ids=tuple(ordered),
         video_ids=tuple(known),
         texts=tuple(" ".join([upload.title, *upload.tags]).strip() for upload in known.values()),
-        uploaded_at=np.array([upload.uploaded_at for upload in known.values()], np.int64),
         bounds=np.concatenate([[0], np.cumsum([len(of_viewer) for of_viewer in ordered.values()], dtype=np.int64)]),
         videos=np.array([row for row, _ in flat], np.int64),
         at=np.array([at for _, at in flat], np.int64),

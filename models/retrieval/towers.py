@@ -45,11 +45,12 @@ class Known:
 
 def known(log: WatchLog, titles: Vector, recipe: Recipe, device: torch.device) -> Known:
     """Return what a log and the embeddings of its videos' titles, (m, d), tell."""
-    centred = titles - titles.mean(axis=0)
+    watched = log.counts() > 0
+    centred = titles - titles[watched].mean(axis=0) if watched.any() else titles
     scaled = centred / max(float(np.linalg.norm(centred, axis=1).mean()), 1e-9)
     return Known(
         titles=torch.from_numpy(np.asarray(scaled, np.float32)).to(device),
-        terms=Sparse(Terms(log.texts, recipe.terms).of(log.texts), device),
+        terms=Sparse(Terms([log.texts[row] for row in np.flatnonzero(watched)], recipe.terms).of(log.texts), device),
         appeared=torch.from_numpy(appeared(log)).to(device),
         neighbours=Sparse(neighbours(log), device),
         counts=torch.from_numpy(log.counts()).float().to(device),

@@ -30,7 +30,7 @@ def train(
 ) -> Towers:
     """Return towers that learned from a log; `titles` are the embeddings of its videos' titles, (m, d).
 
-    `done` is told the loss of each step, of which there are `steps(log, recipe)`. The same seed on the same machine gives the
+    `done` is told the loss of each step, of which there are `steps(log, recipe)`. On a CPU the same seed gives the
     same towers.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -104,5 +104,7 @@ def _drawn(wanted: Tensor, weights: Tensor, counts: Tensor, negatives: int) -> t
     """Return the videos of this step's softmax, sorted: those wanted and some at random; and how likely each was among them."""
     at_random = torch.randperm(len(counts), device=counts.device)[:negatives]
     drawn = torch.unique(torch.cat([wanted[wanted >= 0], at_random]))
-    expected = (weights > 0).sum() * counts[drawn] / counts.sum() + negatives / len(counts)
-    return drawn, 1 - torch.exp(-expected)
+    expected = (weights > 0).sum() * counts[drawn] / counts.sum()
+    # Missed by the draw, which takes none twice, and not wanted by anybody of the batch either.
+    missed = (1 - min(1.0, negatives / len(counts))) * torch.exp(-expected)
+    return drawn, 1 - missed

@@ -29,7 +29,6 @@ def log_of(*watched: Sequence[int], videos: int = 12, at: Sequence[int] | None =
         viewer_ids=tuple(str(viewer) for viewer in range(len(watched))),
         video_ids=tuple(str(video) for video in range(videos)),
         texts=("",) * videos,
-        uploaded_at=np.zeros(videos, np.int64),
         bounds=np.concatenate([[0], np.cumsum(lengths)]),
         videos=np.array([video for each in watched for video in each], np.int64),
         at=np.array(at if at is not None else range(sum(lengths)), np.int64),
@@ -126,3 +125,9 @@ def test_intervals_hold_the_mean_and_shrink_with_more_viewers() -> None:
     low, high = ratio_interval(2 * many, many, seed=0, draws=50)
     assert low == pytest.approx(2)
     assert high == pytest.approx(2)
+
+
+def test_a_model_that_did_not_learn_finds_nothing_and_says_so() -> None:
+    held = Held((np.array([0]),), np.array([1]), np.array([False]))
+    with pytest.raises(ValueError, match="told: expected a number for every video"):
+        judge(Told(np.full((1, 12), np.nan, np.float32)), held)

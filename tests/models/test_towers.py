@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models.ranking.evaluation.leave_one_out import judge, split
 from models.ranking.evaluation.two_towers import TwoTowers
-from models.retrieval.appearance import appeared, by_order
+from models.retrieval.appearance import appeared
 from models.retrieval.gradients import Sparse, softmax_loss
 from models.retrieval.log import WatchLog
 from models.retrieval.neighbours import neighbours
@@ -56,14 +56,9 @@ def test_no_groups_are_no_terms() -> None:
 
 def test_videos_appear_in_the_order_in_which_they_are_watched() -> None:
     log = log_of(*([0, 1, 2, 3], [1, 2, 4], [0, 2, 3, 4]), videos=6)
-    places = by_order(log)
+    places = appeared(log)
     assert list(np.argsort(places[:5])) == [0, 1, 2, 3, 4]
     assert places[5] == 1.0
-
-
-def test_where_uploads_have_times_these_count() -> None:
-    log = dataclasses.replace(log_of([0, 1, 2], videos=3), uploaded_at=np.array([30, 10, 20]))
-    assert list(np.argsort(appeared(log))) == [1, 2, 0]
 
 
 def test_neighbours_are_what_is_watched_near_and_no_row_is_more_than_one() -> None:

@@ -1,4 +1,4 @@
-"""Everything that is compared: ours, and what a platform could have without us, each tuned on its own."""
+"""Everything that is compared: ours, and what a platform could have without us. Transformers are tuned, each on its own."""
 
 import dataclasses
 from collections.abc import Callable

@@ -7,7 +7,7 @@ import numpy as np
 from models.ranking.evaluation.leave_one_out import Held, Scores
 from models.retrieval.log import Rows, WatchLog
 
-# Half of the watches of the last week count as much as those of the day before the end.
+# A watch counts half as much as one three days later.
 HALF_LIFE_MS = 3 * 86_400_000
 
 
