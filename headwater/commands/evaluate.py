@@ -57,6 +57,7 @@ def perception(
                 encoders,
                 understanding,
                 media,
+                steps=settings.steps,
                 rewrite_within_s=settings.understanding.timeout_s,
                 done=lambda: bars.advance(task),
             )

@@ -6,7 +6,6 @@ Runs in vLLM's environment, which has what it needs; the other exports neither n
 import argparse
 import hashlib
 import json
-import shutil
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,7 +48,8 @@ def export(folder: Path) -> str:
     model = AutoModelForCausalLM.from_config(packed.config, dtype=torch.float32)  # type: ignore[no-untyped-call]
     model.load_state_dict(packed.state_dict())
     model.tie_weights()
-    shutil.rmtree(folder, ignore_errors=True)
+    # Without its manifest a folder isn't current, so an export that is interrupted starts over.
+    (folder / "manifest.json").unlink(missing_ok=True)
     model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     said = _answer(folder)

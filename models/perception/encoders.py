@@ -25,6 +25,9 @@ PICTURE_BATCH = 16
 # What the sound tagger tells apart, in its order.
 SOUND_KINDS = ("speech", "music", "noise")
 
+# What a perception can do without: these failing must not keep anybody from asking the others.
+SPARED = ("text_reader", "sound_tagger")
+
 # What came of requests: an answer or an error each.
 Answers: TypeAlias = "SimpleQueue[tuple[Any, Exception | None]]"
 
@@ -123,12 +126,14 @@ class Encoders:
         self._settings = triton
         self._count = count
         self._client = grpc.InferenceServerClient(triton.grpc_url, channel_args=_CHANNEL)
-        self._breaker = pybreaker.CircuitBreaker(
+        self._breaker, *alone = (
             # That a caller could not wait says nothing of the server.
-            fail_max=triton.breaker_failures,
-            reset_timeout=triton.breaker_reset_s,
-            exclude=[PerceptionLate],
+            pybreaker.CircuitBreaker(
+                fail_max=triton.breaker_failures, reset_timeout=triton.breaker_reset_s, exclude=[PerceptionLate]
+            )
+            for _ in range(1 + len(SPARED))
         )
+        self._alone = dict(zip(SPARED, alone, strict=True))
         self._retrying = stamina.RetryingCaller(
             attempts=triton.attempts, timeout=triton.timeout_s, wait_initial=0.05, wait_max=1.0
         )
@@ -228,7 +233,7 @@ class Encoders:
     def _ask(self, model: str, inputs: list[Any], outputs: list[Any], within_s: float | None) -> Any:
         longest_s = min(self._settings.timeout_s, within_s or self._settings.timeout_s)
         # `calling` lets requests run side by side, where `call` would hold the breaker's lock during each.
-        with self._breaker.calling():
+        with self._alone.get(model, self._breaker).calling():
             answers: Answers = SimpleQueue()
             calls = [self._send(model, inputs, outputs, answers, longest_s)]
             try:
@@ -242,7 +247,7 @@ class Encoders:
             for call in calls:
                 call.cancel()
             if error is not None:
-                if longest_s < self._settings.timeout_s and _is_late(error):
+                if within_s is not None and _is_late(error):
                     raise PerceptionLate(f"{model} at {self._settings.grpc_url}: no answer within {longest_s} s") from error
                 raise error
             return answer

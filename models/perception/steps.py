@@ -15,7 +15,7 @@ class Steps:
     """What was done to understand one video, and how long it took."""
 
     def __init__(self, video_id: str, *, count: Count = uncounted) -> None:
-        """Tell `count` of each step that was done or too late (`step/NAME/done`, `late`), and of its time (`step_ms/NAME`)."""
+        """Tell `count` of each step, by what came of it (`step/NAME/done`, `late`, `failed`), and its time (`step_ms/NAME`)."""
         self.done: list[PerceptionStep] = []
         self.video_id = video_id
         self._count = count
@@ -32,6 +32,9 @@ class Steps:
             log.warning("video %s: left out the step %s: %s", self.video_id, name, late)
             self._count(f"step/{name}/late")
             return
+        except Exception:
+            self._count(f"step/{name}/failed")
+            raise
         took_ms = round((time.perf_counter() - began) * 1000)
         self.done.append(PerceptionStep(name, took_ms))
         self._count(f"step/{name}/done")

@@ -122,6 +122,7 @@ def test_without_a_reader_or_a_tagger_the_perception_stands(
     seen = agent.frames(upload("a day", media_uri=make_clip(hz=440).as_uri()))
     assert (seen.on_screen, seen.sound) == ((), {})
     assert seen.shows
+    assert "read" not in [step.name for step in seen.steps]
 
 
 def test_steps_are_counted_with_their_time(encoder: WordsAndColours, tmp_path: Path, make_clip: Callable[..., Path]) -> None:

@@ -90,6 +90,24 @@ def test_a_caller_that_cannot_wait_is_told_so_and_the_server_is_not_blamed(serve
     assert counters["encoder_ms/text_reader"] >= 250
 
 
+def test_a_model_that_can_be_done_without_keeps_nobody_from_asking_the_others(server: Server) -> None:
+    server.faults = [grpc.StatusCode.UNAVAILABLE] * 12
+    asked = encoders(server, attempts=3, breaker_failures=5, breaker_reset_s=60)
+    for _ in range(2):
+        with pytest.raises(PerceptionUnavailable, match="text_reader"):
+            asked.read(np.zeros((1, 640, 640, 3), np.uint8), within_s=5)
+        with pytest.raises(PerceptionUnavailable, match="sound_tagger"):
+            asked.listen(np.zeros(16_000, np.int16), within_s=5)
+    server.faults = []
+    assert asked.texts(["a title"]).shape == (1, 384)
+
+
+def test_a_deadline_longer_than_the_servers_is_the_servers(server: Server) -> None:
+    server.faults = [1.0]
+    with pytest.raises(PerceptionLate, match=r"no answer within 0.2 s"):
+        encoders(server, timeout_s=0.2).read(np.zeros((1, 640, 640, 3), np.uint8), within_s=30)
+
+
 def test_an_error_of_the_model_is_not_repeated(server: Server) -> None:
     server.faults = [grpc.StatusCode.INVALID_ARGUMENT]
     with pytest.raises(PerceptionUnavailable, match="INVALID_ARGUMENT: told to"):

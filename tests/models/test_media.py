@@ -5,7 +5,7 @@ import av
 import numpy as np
 import pytest
 
-from models.perception.decoder.sound import parts
+from models.perception.decoder.sound import parts, sound
 from models.perception.media import check_uri, local_copy, probe, sample
 from models.settings import MediaSettings
 from streams.ports import BadMedia
@@ -120,6 +120,12 @@ def test_a_clip_is_heard(make_clip: Callable[..., Path]) -> None:
 
 def test_a_mute_clip_is_silent(make_clip: Callable[..., Path]) -> None:
     assert len(sample(make_clip(), MediaSettings()).sound) == 0
+
+
+def test_a_sound_that_takes_too_long_is_left_out_and_the_video_is_not(make_clip: Callable[..., Path]) -> None:
+    with av.open(str(make_clip(hz=440))) as container:
+        assert sound(container, 0.0, 4.0, 20.0, until_cpu_s=0.0) == b""
+        assert len(sound(container, 0.0, 4.0, 20.0, until_cpu_s=1e9)) > 100_000
 
 
 def test_of_a_long_clip_parts_are_heard(make_clip: Callable[..., Path]) -> None:

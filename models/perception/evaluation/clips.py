@@ -17,7 +17,7 @@ import stamina
 from models.perception.agent import PerceptionAgent
 from models.perception.encoders import Encoder
 from models.perception.understanding import Understanding
-from models.settings import MediaSettings
+from models.settings import MediaSettings, StepSettings
 from streams.codec import unpack_vector
 from streams.events import Perception, StepName, Upload
 from streams.features import Vector
@@ -139,6 +139,7 @@ def evaluate(
     media: MediaSettings,
     *,
     depths: Sequence[str] = tuple(DEPTHS),
+    steps: StepSettings | None = None,
     rewrite_within_s: float = 8.0,
     done: Callable[[], None] = lambda: None,
 ) -> ClipsReport:
@@ -157,7 +158,7 @@ def evaluate(
     for name in depths:
         deepest, spares = DEPTHS[name]
         agent = PerceptionAgent(
-            encoder, understanding, media, rewrite_within_s=rewrite_within_s, deepest=deepest, spares=spares
+            encoder, understanding, media, steps=steps, rewrite_within_s=rewrite_within_s, deepest=deepest, spares=spares
         )
         perceptions, took_ms = [], []
         for at, clip in enumerate(clips):

@@ -19,6 +19,8 @@ PATCH, STEP = 68, 20
 BANDS, HEARD_BANDS = 24, 21
 LOWEST_HZ, HIGHEST_HZ = 100.0, 8000.0
 PRE_EMPHASIS = 0.97
+# Patches in one pass: each takes a third of a megabyte in the network's first layer.
+TOGETHER = 128
 # Root of the mean square, of 32,768, below which nobody hears anything: -60 dB.
 SILENT_BELOW = 33.0
 
@@ -59,8 +61,14 @@ class TritonPythonModel:
         patches = _patches(self.spectrum(frames))[loud].transpose(0, 2, 1)
         patches -= patches.mean(axis=(1, 2), keepdims=True)
         patches /= patches.std(axis=(1, 2), keepdims=True) + 1e-9
-        (probabilities,) = self.session.run(None, {"patches": np.ascontiguousarray(patches, np.float32)})
-        return (probabilities.sum(axis=0) / len(loud)).astype(np.float32)
+        whole = np.ascontiguousarray(patches, np.float32)
+        total = sum(self.judged(whole[start : start + TOGETHER]).sum(axis=0) for start in range(0, len(whole), TOGETHER))
+        return (total / len(loud)).astype(np.float32)
+
+    def judged(self, patches):
+        """Return probabilities, float32 (n, 3)."""
+        (probabilities,) = self.session.run(None, {"patches": patches})
+        return probabilities
 
     def spectrum(self, frames):
         """Return the logarithm of the energy in each band, (windows, 21)."""

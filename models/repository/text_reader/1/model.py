@@ -15,7 +15,7 @@ MOST = 12
 LONGEST = 256
 SURROUND = 127
 # Boxes that are looked at: a picture made to look like text everywhere must not hold the model for everybody.
-MOST_BOXES = 100
+MOST_BOXES = 24
 
 
 class TritonPythonModel:
@@ -41,7 +41,17 @@ class TritonPythonModel:
         responses = []
         for request in requests:
             pictures = pb_utils.get_input_tensor_by_name(request, "picture").as_numpy()
-            lines, confidences = zip(*map(self.read, pictures), strict=True)
+            read = []
+            for picture in pictures:
+                # A page of text takes seconds, and whoever asked may have left.
+                if request.is_cancelled():
+                    break
+                read.append(self.read(picture))
+            if len(read) < len(pictures):
+                gone = pb_utils.TritonError("whoever asked has left", pb_utils.TritonError.CANCELLED)
+                responses.append(pb_utils.InferenceResponse(error=gone))
+                continue
+            lines, confidences = zip(*read, strict=True)
             outputs = [pb_utils.Tensor("line", np.array(lines, np.object_))]
             outputs.append(pb_utils.Tensor("line_confidence", np.array(confidences, np.float32)))
             responses.append(pb_utils.InferenceResponse(outputs))
