@@ -104,10 +104,10 @@ def _programs(settings: Settings) -> Iterable[Finding]:
 
 
 def _models(settings: Settings) -> Finding:
-    missing = [model for model in triton.ENCODERS if not (settings.stack.models_dir / model / "model.onnx").is_file()]
+    missing = [model for model in triton.EXPORTED if not (settings.stack.models_dir / model / "model.onnx").is_file()]
     if missing:
         return Finding("models", "fail", f"missing: {', '.join(missing)}", "run `make setup`, or `python -m models.export`")
-    return Finding("models", "ok", f"{', '.join(triton.ENCODERS)} in {settings.stack.models_dir}")
+    return Finding("models", "ok", f"{', '.join(triton.EXPORTED)} in {settings.stack.models_dir}")
 
 
 def _writable(var: Path) -> Finding:

@@ -12,9 +12,9 @@ from deploy.local.binaries import CHECKOUT, TritonInstall
 from deploy.local.ports import LOOPBACK
 from deploy.local.process import NotReady, Server
 
-# Those with weights of their own, and what is put together of them; an ensemble is loaded after its parts.
-ENCODERS = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer", "text_reader", "sound_tagger")
-MODELS = (*ENCODERS, "ip_agent")
+# Those whose weights are exported; the reader's come with its library, and an ensemble is loaded after its parts.
+EXPORTED = ("text_encoder", "frame_encoder", "object_detector", "unsafe_scorer", "sound_tagger")
+MODELS = (*EXPORTED, "text_reader", "ip_agent")
 # Some eight thousand embeddings of one text each; the cache evicts what was not asked for longest.
 RESPONSE_CACHE_BYTES = 16_777_216
 REPOSITORY = CHECKOUT / "models" / "repository"
