@@ -12,7 +12,7 @@ from tests.faults.load import upload_videos
 from tests.faults.world import House, Servers
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     started = Servers(tmp_path_factory.mktemp("servers"))
     try:
@@ -22,9 +22,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """One house for the session, which must stand to its end."""
+    """One house for all faults, which must stand to their end: beside other tests it would take its share of the cores."""
     running = House(tmp_path_factory.mktemp("house"), **servers.environment)
     running.start()
     try:
@@ -35,7 +35,7 @@ def house(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     assert status == 0, running.text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def videos(house: House) -> list[str]:
     """Videos that everything knows before the first fault."""
     return upload_videos(house)
@@ -50,7 +50,7 @@ def table(house: House, videos: list[str]) -> Iterator[VideoTable]:
     follower.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A second of plain red."""
     path = tmp_path_factory.mktemp("clip") / "red.mp4"

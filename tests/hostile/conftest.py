@@ -120,8 +120,8 @@ class Inside:
         return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def inside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    """One house for the session, with a key."""
+    """One house for these tests, with a key."""
     with up(SHORT) as house:
         yield Inside(house)
