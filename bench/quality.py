@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from models.ranking.evaluation.comparison import Judged
 
-TITLES_AT_ONCE = 256
-
 
 def main(
     data: Annotated[Path, typer.Option(help="folder with videos and interactions files")] = Path("../shared/data/microlens"),
@@ -28,41 +26,17 @@ def main(
     libraries: Annotated[bool, typer.Option(help="rtrec and implicit too")] = True,
 ) -> None:
     """Measure retrieval against its baselines; needs real watches."""
-    import numpy as np
-    from rich.progress import Progress, TimeElapsedColumn
-
-    from headwater.encoders import perception_of, wordless
-    from models.ranking.evaluation.comparison import HEADLINES, compare, over
-    from models.ranking.evaluation.contenders import LEARNED, OURS, contenders
-    from models.ranking.evaluation.leave_one_out import split
-    from models.retrieval.log import watch_log
-    from models.retrieval.training import steps
-    from simulation.datasets import open_dataset
+    from headwater.comparison import compared, task_of
+    from models.ranking.evaluation.comparison import HEADLINES, over
+    from models.ranking.evaluation.contenders import OURS
 
     report.console.print(report.machine())
-    with report.console.status("reading the log"):
-        dataset = open_dataset(str(data))
-        log = watch_log(dataset.uploads, dataset.interactions())
-    if viewers:
-        chosen = np.random.default_rng(seed).permutation(len(log.viewer_ids))[:viewers]
-        log = log.chosen(np.sort(chosen))
-    cut = split(log)
-    if not cut.test.cold.any():
-        raise typer.BadParameter(f"{dataset.name}: expected viewers of three videos or more, some of a cold one, got none")
-    with own_settings() as settings, perception_of(wordless(settings), report.console) as (encoders, _):
-        batches = [log.texts[start : start + TITLES_AT_ONCE] for start in range(0, len(log.texts), TITLES_AT_ONCE)]
-        with report.console.status(f"{len(log.texts):,} titles"):
-            titles = np.concatenate([encoders.texts(batch) for batch in batches])
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=report.console) as bars:
-        tasks = {name: bars.add_task(name, total=steps(cut.train, recipe)) for name, recipe in LEARNED.items()}
-        field = contenders(
-            titles,
-            negatives=negatives or None,
-            seed=seed,
-            libraries=libraries,
-            told=lambda name, loss: bars.advance(tasks[name]),
-        )
-        results = compare(field, cut, told=lambda said: bars.console.print(f"[dim]{said}[/dim]"))
+    task = task_of(str(data), report.console, viewers=viewers, seed=seed)
+    cold = task.cut.test.cold
+    if not cold.any():
+        raise typer.BadParameter(f"{task.data}: expected viewers of three videos or more, some of a cold one, got none")
+    with own_settings() as settings:
+        results = compared(task, settings, report.console, negatives=negatives, seed=seed, libraries=libraries)
     by_name = {result.name: result for result in results}
     figures = _figures(results, unnamed=OURS)
     for baseline in ("sasrec_ids", "sasrec_titles"):
@@ -80,11 +54,11 @@ def main(
             "cold_hr_over_best": "≥ 1.60",
         },
         facts={
-            "data": dataset.name,
+            "data": task.data,
             "protocol": "leave one out, all videos ranked",
-            "viewers": len(cut.test.wanted),
-            "videos": len(log.video_ids),
-            "cold": int(cut.test.cold.sum()),
+            "viewers": len(task.cut.test.wanted),
+            "videos": len(task.log.video_ids),
+            "cold": int(cold.sum()),
             "best_on_cold": best.name,
             "negatives": negatives,
             "seed": seed,

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from models.perception.evaluation.clips import ClipsReport
     from models.ranking.evaluation.comparison import Judged
 
-# More, and the bar stands still for seconds.
-TITLES_AT_ONCE = 256
-
 evaluate = typer.Typer(help="Measure the models, on data of your own.", no_args_is_help=True)
 
 
@@ -95,52 +92,22 @@ def ranking(
     Our towers, popular videos, neighbours, SASRec, rtrec and implicit, all fitted to the same log: some ten minutes for 10,000
     viewers on two cores; a GPU is used where there is one. The last line is JSON.
     """
-    import numpy as np
     from rich.console import Console
-    from rich.progress import Progress, TimeElapsedColumn
 
-    from headwater.encoders import perception_of, wordless
+    from headwater.comparison import compared, task_of
     from headwater.settings import load
-    from models.ranking.evaluation.comparison import compare
-    from models.ranking.evaluation.contenders import LEARNED, contenders
-    from models.ranking.evaluation.leave_one_out import split
     from models.ranking.evaluation.page import write
-    from models.retrieval.log import watch_log
-    from models.retrieval.training import steps
-    from simulation.datasets import BadDataset, open_dataset
 
     console = Console(stderr=True)
     settings = load()
-    dataset = open_dataset(data)
-    with console.status(f"reading {dataset.name}"):
-        log = watch_log(dataset.uploads, dataset.interactions())
-    if viewers:
-        log = log.chosen(np.sort(np.random.default_rng(seed).permutation(len(log.viewer_ids))[:viewers]))
-    cut = split(log)
-    if not len(cut.test.wanted):
-        raise BadDataset(f"{dataset.name}: expected viewers who watched three videos or more, got none")
-    with (
-        perception_of(wordless(settings), console) as (encoders, _),
-        Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars,
-    ):
-        batches = [log.texts[start : start + TITLES_AT_ONCE] for start in range(0, len(log.texts), TITLES_AT_ONCE)]
-        titles = np.concatenate([encoders.texts(batch) for batch in bars.track(batches, description="titles")])
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars:
-        tasks = {name: bars.add_task(name, total=steps(cut.train, recipe)) for name, recipe in LEARNED.items()}
-        field = contenders(
-            titles,
-            negatives=negatives or None,
-            seed=seed,
-            libraries=libraries,
-            told=lambda name, loss: bars.advance(tasks[name]),
-        )
-        results = compare(field, cut, told=bars.console.print)
+    task = task_of(data, console, viewers=viewers, seed=seed)
+    results = compared(task, settings, console, negatives=negatives, seed=seed, libraries=libraries)
     facts = {
-        "data": dataset.name,
+        "data": task.data,
         "protocol": protocol.value,
-        "viewers": f"{len(cut.test.wanted):,}",
-        "videos": f"{len(log.video_ids):,}",
-        "cold": f"{int(cut.test.cold.sum()):,}",
+        "viewers": f"{len(task.cut.test.wanted):,}",
+        "videos": f"{len(task.log.video_ids):,}",
+        "cold": f"{int(task.cut.test.cold.sum()):,}",
         "negatives": str(negatives or "all"),
         "seed": str(seed),
     }
