@@ -17,6 +17,7 @@ from serving.feed.hydrators.plan import PlanHydrator
 from serving.feed.hydrators.seen import SeenHydrator
 from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
+from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
 from serving.feed.scorers.again import Again
 from serving.feed.scorers.engagement import Engagement
@@ -26,6 +27,7 @@ from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
 from serving.feed.scorers.steering import Steering
+from serving.feed.scorers.wanted import WantedScore
 from serving.feed.selector import PageSelector
 from serving.feed.sources.asked import AskedFor
 from serving.feed.sources.exploration import Exploration
@@ -36,8 +38,10 @@ from serving.feed.sources.planned import Planned
 from serving.feed.sources.popular import Popular
 from serving.feed.sources.similar_to_interests import SimilarToInterests
 from serving.feed.sources.similar_to_recent import SimilarToRecent
+from serving.feed.sources.wanted_next import WantedNext
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
+from serving.spaces import Spaces
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
@@ -50,6 +54,7 @@ class Feed:
     """What one API node remembers, and the pipeline over it."""
 
     catalogue: Catalogue
+    spaces: Spaces
     shelves: Shelves
     viewers: Viewers
     plans: Plans
@@ -65,6 +70,7 @@ class Feed:
 def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
     catalogue = Catalogue(settings)
+    spaces = Spaces(catalogue, settings)
     shelves = Shelves(catalogue, settings)
     viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
     size, weights = settings.source_size, settings.weights
@@ -74,10 +80,12 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             PlanHydrator(plans),
             SeenHydrator(catalogue, last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
+            WantedHydrator(catalogue, spaces),
         ),
         sources=(
             AskedFor(catalogue.index, size),
             Planned(catalogue),
+            WantedNext(size),
             SimilarToRecent(catalogue.index, size),
             SimilarToInterests(catalogue.index, size),
             Followed(catalogue, size),
@@ -95,6 +103,7 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
         ),
         scorers=(
             Interest(weights.interest),
+            WantedScore(weights.wanted),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
@@ -109,4 +118,5 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             SlateEvent(publish, settings.policy_version),
         ),
     )
-    return Feed(catalogue, shelves, viewers, plans, last_pages, FeedPipeline(stages.without(settings.off), catalogue.vectors))
+    pipeline = FeedPipeline(stages.without(settings.off), catalogue.vectors)
+    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, pipeline)

@@ -109,9 +109,7 @@ class PageSelector:
             propensity=1.0 if pick is None else pick.propensity,
             source="exploration" if pick is not None else found_by[0],
             found_by=found_by,
-            reason=reason(
-                query, row, card, self.catalogue, explored=pick is not None, again=again, popular="popular" in found_by
-            ),
+            reason=reason(query, row, card, self.catalogue, explored=pick is not None, again=again, found_by=found_by),
             new=pick is not None,
             parts=parts,
         )
