@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +56,7 @@ def _newest(videos: pa.Table) -> pa.Table:
 
 
 def _uploads(videos: pa.Table) -> Iterator[Upload]:
-    at = videos["event_timestamp"].cast(pa.timestamp("ms")).cast(pa.int64())
-    columns = (videos["video_id"], videos["author_id"], videos["summary"], at)
+    columns = (videos["video_id"], videos["author_id"], videos["summary"], _ms(videos["event_timestamp"]))
     for video, author, summary, uploaded_at in zip(*(column.to_pylist() for column in columns), strict=True):
         # Its words are what the towers read, and a node of the API knows them of each video: the summary has the title in it.
         yield Upload(event_id=video, video_id=video, author_id=author, title=summary, uploaded_at=uploaded_at)
@@ -64,6 +64,7 @@ def _uploads(videos: pa.Table) -> Iterator[Upload]:
 
 def _interactions(feedback: Path) -> Iterator[Interaction]:
     rows = _table(feedback, ["request_id", "user_id", "video_id", "position", "actions", "served_at"])
+    rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
             action = next((action for action in row["actions"] if action in WANTED), None)
@@ -71,14 +72,18 @@ def _interactions(feedback: Path) -> Iterator[Interaction]:
                 yield _interaction(row, action)
 
 
-def _interaction(row: dict[str, object], action: Action) -> Interaction:
+def _interaction(row: dict[str, Any], action: Action) -> Interaction:
     return Interaction(
         event_id=f"{row['request_id']}/{row['position']}",
-        user_id=str(row["user_id"]),
-        video_id=str(row["video_id"]),
+        user_id=row["user_id"],
+        video_id=row["video_id"],
         action=action,
-        occurred_at=int(row["served_at"].timestamp() * 1000),  # type: ignore[attr-defined]
+        occurred_at=row["served_at"],
     )
+
+
+def _ms(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    return times.cast(pa.timestamp("ms")).cast(pa.int64())
 
 
 def _table(folder: Path, columns: list[str]) -> pa.Table:

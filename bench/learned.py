@@ -1,0 +1,33 @@
+"""Towers for a synthetic world, of the size that serves: what they cost is measured with them, not how well they find."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from bench.world import World
+from models.retrieval.export import export
+from models.retrieval.log import WatchLog
+from models.retrieval.recipe import Recipe
+from models.retrieval.training import train
+
+
+def watches(world: World, viewers: int, each: int) -> WatchLog:
+    """Return a log of viewers who watch `each` videos of one topic."""
+    rng = np.random.default_rng(world.seed + 3)
+    of_topic = [np.flatnonzero(world.topic_of == topic) for topic in np.unique(world.topic_of)]
+    chosen = [rng.choice(of_topic[rng.integers(len(of_topic))], each) for _ in range(viewers)]
+    return WatchLog(
+        viewer_ids=tuple(world.viewer(number) for number in range(viewers)),
+        video_ids=tuple(world.video(number) for number in range(world.videos)),
+        texts=tuple(perception.summary for perception in world.perceptions()),
+        bounds=np.arange(viewers + 1) * each,
+        videos=np.concatenate(chosen).astype(np.int64),
+        at=np.arange(viewers * each),
+    )
+
+
+def towers(world: World, *, viewers: int = 2_000, each: int = 20) -> dict[str, bytes]:
+    """Return the files of towers that saw a little of a world once: some ten steps of a minute in all at 100,000 videos."""
+    log = watches(world, viewers, each)
+    recipe = replace(Recipe(), epochs=1, negatives=4_096, seed=world.seed % 2**31)
+    return export(train(log, world.embeddings, recipe), log)
