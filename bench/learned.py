@@ -34,8 +34,8 @@ def watches(world: World, viewers: int, each: int) -> WatchLog:
     )
 
 
-def towers(world: World, *, viewers: int = 2_000, each: int = 20) -> dict[str, bytes]:
-    """Return the files of towers that saw a little of a world once: some ten steps of a minute in all at 100,000 videos."""
+def towers(world: World, *, viewers: int = 400, each: int = 20) -> dict[str, bytes]:
+    """Return the files of towers that saw a little of a world once: a few steps, some seconds each at 100,000 videos."""
     log = watches(world, viewers, each)
     recipe = replace(Recipe(), epochs=1, negatives=4_096, seed=world.seed % 2**31)
     return export(train(log, world.embeddings, recipe), log)

@@ -21,7 +21,7 @@ from streams.flows.feedback_log import FeedbackLog
 NOW = 1_790_000_000_000
 MINUTE = 60_000
 VIDEOS = 100
-SMALL = Recipe(width=32, epochs=20, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=128, terms=())
+SMALL = Recipe(width=32, epochs=12, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=256, terms=())
 
 
 def content(video: int, *, as_of: int = NOW, summary: str = "") -> VideoContent:
