@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.learning.gate import Learned, judged
+from models.learning.gate import LEAST_CASES, Learned, judged
 from models.learning.watches import NoWatches, Watches
 from models.ranking.evaluation.baselines.popular import Popular
 from models.ranking.evaluation.leave_one_out import COLD, Held, Recommender, Scores, judge
@@ -66,8 +66,11 @@ def learn(
         NoWatches: too few to learn from and be judged by.
     """
     train, held = cut_by_time(watches.log)
-    if not len(held.wanted):
-        raise NoWatches(f"{len(watches.log)} watches: expected viewers who watched both before and after the cut, got none")
+    if len(held.wanted) < LEAST_CASES:
+        raise NoWatches(
+            f"{len(watches.log)} watches: expected {LEAST_CASES} viewers or more who watched both before and after the cut, "
+            f"got {len(held.wanted)}"
+        )
     candidate = TwoTowers(NAME, recipe, watches.embeddings, done=done)
     contenders: dict[str, Recommender] = {NAME: candidate, "popular": Popular()}
     if running is not None:

@@ -110,8 +110,9 @@ def _videos(width: int, dimensions: int) -> dict[str, Tensor]:
 
 def _graph(model: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, str], output: str) -> bytes:
     free = {name: torch.export.Dim(name) for name in axes.values()}
-    # It tells of operators of packages that are not here, and of axes that share a name, as ours are meant to.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # They tell of each node, of operators in packages that are not here, and of axes that share a name, as ours are meant to.
+    for talkative in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
