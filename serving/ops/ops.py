@@ -10,7 +10,7 @@ import msgspec
 
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
-from serving.ops.exposure import catalogue_view
+from serving.ops.exposure import catalogue_view, fairness_view
 from serving.ops.letters import DeadLetterOffice
 from serving.ops.offsets import Broker, Offsets
 from serving.ops.probes import Answer, Probe
@@ -116,6 +116,7 @@ class Ops:
             servers=server_views(answers, supervised, newest),
             topics=topics,
             catalogue=self._of_catalogue(now_ms),
+            fairness=fairness_view(self._feed.fairness.now, self._settings.fairness),
             feed=self._metrics.feed.view(slates_lost=self._metrics.slates_lost_so_far(), degraded=self._feed.viewers.degraded),
             dead_letters_open=sum(self.letters.index.open_by_flow().values()),
             events_accepted=self._metrics.accepted_so_far(),
