@@ -16,6 +16,7 @@ from serving.feed.fairness.exposure import Exposure
 from serving.feed.fairness.gini import gini
 from serving.feed.kept_places import chances, in_order
 from serving.settings import ColdStartSettings, FairnessSettings, FeedSettings
+from streams.events import VideoStats
 
 CALM = {"features_timeout_s": 5.0}
 NOW = 1_800_000_000_000
@@ -280,6 +281,27 @@ async def test_the_gini_comes_down_to_its_target(build):
         ginis[target] = world.node.feed.fairness.now.served.author_gini
     assert ginis[1.0] > 0.2
     assert ginis[0.15] == pytest.approx(0.15, abs=0.03)
+
+
+@pytest.mark.anyio
+async def test_the_share_of_new_videos_comes_to_its_target(build):
+    shares = {}
+    for target in (0.0, 0.4):
+        cold = ColdStartSettings(impressions=1_000_000, positions=(1,))
+        world = build(FeedSettings(cold_start=cold, fairness=FairnessSettings(new_share=target, half_life_s=40.0), **CALM))
+        fill(world)
+        world.put(*(world.perception(f"old{n}", author=f"b{n}", age_h=60.0 + n) for n in range(60)))
+        # Old ones are loved and new ones are not: value alone would show none of these.
+        for n in range(60):
+            loved = {"likes": 90.0, "completions": 90.0}
+            for video_id, counts in ((f"old{n}", loved), (f"v{n}", {"skips": 90.0})):
+                stats = VideoStats(video_id=video_id, as_of=NOW, impressions=100.0, total_impressions=100, **counts)
+                world.catalogue.set_stats(stats)
+        world.sweep()
+        await serve(world, 120)
+        shares[target] = world.node.feed.fairness.now.served.new_share
+    assert shares[0.0] == pytest.approx(0.1, abs=0.05)
+    assert shares[0.4] == pytest.approx(0.4, abs=0.03)
 
 
 @pytest.mark.anyio
