@@ -110,7 +110,8 @@ async def _run(made: World, fairness: FairnessSettings, viewers: int, settling: 
             value = fmean(item.score - item.parts["author-exposure"] for item in seen.page.items)
             found.append((share, unevenness, value, seen.watched, steered.places, steered.author_weight))
     watched = [each[3] for each in found]
-    return Outcome(*np.mean(found, axis=0).tolist(), watched_se=float(np.std(watched) / len(watched) ** 0.5))
+    error = float(np.std(watched) / len(watched) ** 0.5)
+    return Outcome(*(*np.mean(found, axis=0).tolist(), error))
 
 
 def _by_target(outcomes: Mapping[float, Outcome], read: Callable[[Outcome], float]) -> dict[str, float]:
