@@ -15,6 +15,7 @@ from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
 from serving.metrics import Metrics
+from serving.models import Loads, Models
 from serving.ops.exporter import OpsCollector
 from serving.ops.ops import Ops
 from serving.progress import Progress
@@ -88,11 +89,12 @@ class Node:
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
         self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
+        self.models = Models({"towers": self.feed.spaces}, Loads(self.metrics.model_loads), clock)
         self.purges = Purges(self.forget_user)
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
         self._letters = ThreadPoolExecutor(1, thread_name_prefix="letters")
-        self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock)
+        self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock, self.models)
         self.metrics.add(OpsCollector(self.ops))
         self.metrics.watch("catalogue_videos", "videos that may be shown", lambda: len(self.feed.catalogue))
         self.metrics.watch("producer_queue_events", "events that wait for the broker", lambda: len(publisher))

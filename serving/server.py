@@ -37,7 +37,7 @@ from streams.kafka import EventProducer, KafkaSettings, check_broker
 from streams.lossy import LossyProducer
 from streams.ports import ViewerSource
 from streams.settings import TelemetrySettings
-from streams.topics import DEAD_LETTERS, HEARTBEATS, PLANS, PURGES, SPANS
+from streams.topics import DEAD_LETTERS, HEARTBEATS, PLANS, PURGES, RELEASES, SPANS
 from streams.tracing import open_tracer
 
 log = logging.getLogger(__name__)
@@ -140,6 +140,9 @@ def application(
         operations = Follower(
             kafka, [HEARTBEATS, DEAD_LETTERS, PURGES], node.follow_operations, wait_ms=250, at_once=50, name="operations"
         )
+        # Apart from all others: a model takes seconds to load.
+        releases = Follower(kafka, [RELEASES], node.models.follow, name="releases")
+        held.callback(node.feed.spaces.close)
         node.ops.letters.connect(DeadLetters(kafka), operations.caught_up.is_set)
         probes = [Probe("broker", node.ops.offsets(KafkaBroker(kafka))), Probe("redis", viewers.ping)]
         if triton is not None and triton.http_url:
@@ -151,6 +154,7 @@ def application(
                 for follower in readiness.followers.values():
                     running.enter_context(closing(follower.start()))
                 running.enter_context(closing(operations.start()))
+                running.enter_context(closing(releases.start()))
                 running.enter_context(node.ops.running(probes))
                 running.enter_context(beating(Pulse("api"), aside))
                 sweep_posters = partial(_forget_old_posters, Path(api.posters_dir), kept_s=feed.max_age_h * 3600)

@@ -148,6 +148,7 @@ class WeightSettings(BaseModel):
     """What makes a candidate worth showing: each part is in 0..1 (or -1..1) before it is weighed."""
 
     interest: float = Field(1.0, description="cosine to the viewer's short and long interests")
+    wanted: float = Field(1.0, description="how much the towers say that it is wanted next, against the other candidates")
     engagement: float = Field(0.6, description="decayed engagement, smoothed towards the average of all videos")
     freshness: float = Field(0.25, description="1 at upload, halved each freshness half-life")
     followed: float = Field(0.3, description="by an author whom the viewer follows")

@@ -19,6 +19,7 @@ from serving.feed.hydrators.plan import PlanHydrator
 from serving.feed.hydrators.seen import SeenHydrator
 from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
+from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
 from serving.feed.scorers.again import Again
 from serving.feed.scorers.author_exposure import AuthorExposure
@@ -29,6 +30,7 @@ from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
 from serving.feed.scorers.steering import Steering
+from serving.feed.scorers.wanted import WantedScore
 from serving.feed.selector import PageSelector
 from serving.feed.sources.asked import AskedFor
 from serving.feed.sources.exploration import Exploration
@@ -39,8 +41,10 @@ from serving.feed.sources.planned import Planned
 from serving.feed.sources.popular import Popular
 from serving.feed.sources.similar_to_interests import SimilarToInterests
 from serving.feed.sources.similar_to_recent import SimilarToRecent
+from serving.feed.sources.wanted_next import WantedNext
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
+from serving.spaces import Spaces
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
@@ -53,6 +57,7 @@ class Feed:
     """What one API node remembers, and the pipeline over it."""
 
     catalogue: Catalogue
+    spaces: Spaces
     shelves: Shelves
     viewers: Viewers
     plans: Plans
@@ -70,6 +75,7 @@ class Feed:
 def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
     catalogue = Catalogue(settings)
+    spaces = Spaces(catalogue, settings)
     shelves, fairness = Shelves(catalogue, settings), Fairness(catalogue, settings)
     viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
     size, weights = settings.source_size, settings.weights
@@ -79,10 +85,12 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             PlanHydrator(plans),
             SeenHydrator(catalogue, last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
+            WantedHydrator(catalogue, spaces),
         ),
         sources=(
             AskedFor(catalogue.index, size),
             Planned(catalogue),
+            WantedNext(size),
             SimilarToRecent(catalogue.index, size),
             SimilarToInterests(catalogue.index, size),
             Followed(catalogue, size),
@@ -100,6 +108,7 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
         ),
         scorers=(
             Interest(weights.interest),
+            WantedScore(weights.wanted),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
@@ -117,4 +126,4 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
         ),
     )
     pipeline = FeedPipeline(stages.without(settings.off), catalogue.vectors)
-    return Feed(catalogue, shelves, viewers, plans, last_pages, fairness, pipeline)
+    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, fairness, pipeline)

@@ -136,7 +136,7 @@ class PageSelector:
             propensity=propensity,
             source="exploration" if explored else found_by[0],
             found_by=found_by,
-            reason=reason(query, row, card, self.catalogue, explored=explored, again=again, popular="popular" in found_by),
+            reason=reason(query, row, card, self.catalogue, explored=explored, again=again, found_by=found_by),
             new=explored,
             parts=parts,
         )

@@ -10,6 +10,7 @@ import msgspec
 
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
+from serving.models import Models
 from serving.ops.exposure import catalogue_view, fairness_view
 from serving.ops.letters import DeadLetterOffice
 from serving.ops.offsets import Broker, Offsets
@@ -18,7 +19,7 @@ from serving.ops.processes import Processes
 from serving.ops.purge_log import PurgeLog
 from serving.ops.ring import Rings
 from serving.ops.series import remembered, values
-from serving.ops.servers import server_views
+from serving.ops.servers import model_views, server_views
 from serving.ops.view import CatalogueView, OpsView, Sample, TopicView
 from serving.settings import FeedSettings
 from serving.sse import Fanout
@@ -37,7 +38,13 @@ class Ops:
     """Everything on the operator's page. `follow` and `tick` are for one thread each; what they made is read by any."""
 
     def __init__(
-        self, feed: Feed, settings: FeedSettings, metrics: Metrics, streams_open: Callable[[], int], clock: Clock
+        self,
+        feed: Feed,
+        settings: FeedSettings,
+        metrics: Metrics,
+        streams_open: Callable[[], int],
+        clock: Clock,
+        models: Models,
     ) -> None:
         self.letters = DeadLetterOffice(clock)
         self.purges = PurgeLog()
@@ -50,6 +57,7 @@ class Ops:
         self._metrics = metrics
         self._streams_open = streams_open
         self._clock = clock
+        self._models = models
         self._first_at: int | None = None
         self._offsets = Offsets()
         self._answers: dict[str, Answer] = {}
@@ -113,7 +121,7 @@ class Ops:
             version=version("headwater"),
             policy_version=self._settings.policy_version,
             flows=flows,
-            servers=server_views(answers, supervised, newest),
+            servers=[*server_views(answers, supervised, newest), *model_views(self._models.states.values(), now_ms)],
             topics=topics,
             catalogue=self._of_catalogue(now_ms),
             fairness=fairness_view(self._feed.fairness.now, self._settings.fairness),

@@ -30,7 +30,7 @@ class FlowView(Struct, frozen=True, kw_only=True):
 
 
 class ServerView(Struct, frozen=True, kw_only=True):
-    """A server or process that is no flow: broker, redis, triton, api. `restarts` None where no supervisor tells."""
+    """What is no flow: broker, redis, triton, api, the learned models that serve. `restarts` None where no supervisor tells."""
 
     name: str
     ok: bool
