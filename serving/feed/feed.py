@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.catalogue import Catalogue
+from serving.feed.effects.exposure import CountExposure
 from serving.feed.effects.served import RememberServed
 from serving.feed.effects.slate_event import SlateEvent
+from serving.feed.fairness.steering import Fairness
 from serving.feed.filters.blocked import Blocked
 from serving.feed.filters.seen import Seen
 from serving.feed.filters.servable import Servable
@@ -20,6 +22,7 @@ from serving.feed.hydrators.viewer import ViewerHydrator
 from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
 from serving.feed.scorers.again import Again
+from serving.feed.scorers.author_exposure import AuthorExposure
 from serving.feed.scorers.engagement import Engagement
 from serving.feed.scorers.followed import FollowedAuthor
 from serving.feed.scorers.freshness import Freshness
@@ -59,19 +62,21 @@ class Feed:
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
+    fairness: Fairness
     pipeline: FeedPipeline
 
     def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
-        """Let old videos leave and fill the shelves anew; call it every few seconds, from any thread."""
+        """Let old videos leave, fill the shelves anew and steer exposure; call it every few seconds, from any thread."""
         self.catalogue.evict(now_ms=now_ms)
         self.shelves.renew(now_ms=now_ms, rng=rng)
+        self.fairness.renew(now_ms=now_ms)
 
 
 def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
     catalogue = Catalogue(settings)
     spaces = Spaces(catalogue, settings)
-    shelves = Shelves(catalogue, settings)
+    shelves, fairness = Shelves(catalogue, settings), Fairness(catalogue, settings)
     viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
     size, weights = settings.source_size, settings.weights
     stages = Stages(
@@ -110,13 +115,15 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             LiveRoom(catalogue, weights.live),
             PlanRank(catalogue, weights.plan),
             Steering(weights.steering),
+            AuthorExposure(catalogue, fairness),
             Again(),
         ),
-        selector=PageSelector(catalogue, shelves, settings),
+        selector=PageSelector(catalogue, shelves, settings, fairness),
         effects=(
+            CountExposure(fairness, shelves),
             RememberServed(catalogue, last_pages),
             SlateEvent(publish, settings.policy_version),
         ),
     )
     pipeline = FeedPipeline(stages.without(settings.off), catalogue.vectors)
-    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, pipeline)
+    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, fairness, pipeline)

@@ -60,6 +60,13 @@ def test_cold_start_follows_a_clip_and_takes_it_down() -> None:
     assert found["never_shown"] == 0
 
 
+def test_fairness_tells_what_each_target_reached_and_cost() -> None:
+    found = figures("fairness", "--videos", "400", "--viewers", "60", "--pages", "50", "--settling", "50")
+    assert 0 < found["gini_reached"]["0.1"] < found["gini_free"] < 1
+    assert found["new_share_reached"].keys() == found["new_share_value_lost_percent"].keys() == found["new_share_places"].keys()
+    assert 0 <= found["both_reached"]["new_share"] <= 1
+
+
 def test_crash_loses_and_doubles_nothing() -> None:
     found = figures("crash", "--events", "2000", "--kills-each", "1", "--rate", "150")
     assert found["kills_by_process"] == dict.fromkeys(MORTAL, 1)
