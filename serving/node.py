@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -31,6 +31,9 @@ from streams.settings import TelemetrySettings
 from streams.topics import SLATES, Topic
 from streams.trace_context import is_sampled
 from streams.tracing import UNTRACED, OpenSpan, Tracer
+
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
 
 # Each is a process that decodes, and a file on its way to the disk: more are slower, all of them.
 _FILES_AT_ONCE = 4
@@ -71,6 +74,7 @@ class Node:
         rng: np.random.Generator | None = None,
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
+        ranker: "Callable[[], Ranker | None]" = lambda: None,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -87,7 +91,7 @@ class Node:
         self.tracer = tracer
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
-        self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
+        self.feed: Feed = build_feed(feed, viewers, self._publish_slate, ranker=ranker)
         self.purges = Purges(self.forget_user)
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")

@@ -123,6 +123,22 @@ class WeightSettings(BaseModel):
     steering: float = Field(1.5, description="cosine to what the viewer asked for, more or less of it")
 
 
+class ObjectiveSettings(BaseModel):
+    """What a candidate is worth by what the ranker expects of it: each objective's probability, or share, times its weight.
+
+    The order and the ratios follow X's For You, cut short at the ends as the rewards are; a good video is worth about 1, as
+    by hand, so that `plan`, `steering` and `mmr_lambda` mean the same with a ranker as without.
+    """
+
+    complete: float = Field(0.4, description="watched to the end")
+    watch_share: float = Field(0.6, description="the share of it that is watched")
+    like: float = Field(0.5, description="liked")
+    share: float = Field(2.0, description="passed on")
+    follow: float = Field(2.0, description="its author followed")
+    skip: float = Field(-0.5, description="skipped, or not of interest")
+    report: float = Field(-10.0, description="reported; with For You's -234, a few false reports would bury a video")
+
+
 class FeedSettings(BaseModel):
     """Options of the feed pipeline."""
 
@@ -154,4 +170,5 @@ class FeedSettings(BaseModel):
     index_expansion_add: int = Field(64, ge=4, description="search width while adding: a larger one doubles a start's time")
     index_expansion_search: int = Field(40, ge=4, description="search width of a query: larger finds more, takes longer")
     weights: WeightSettings = Field(default_factory=WeightSettings, description="the parts of a candidate's value")
+    objectives: ObjectiveSettings = Field(default_factory=ObjectiveSettings, description="its value by the ranker")
     cold_start: ColdStartSettings = Field(default_factory=ColdStartSettings, description="places kept for new videos")

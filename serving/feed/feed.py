@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from serving.feed.hydrators.seen import SeenHydrator
 from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
+from serving.feed.ranking import RankingFeatures
 from serving.feed.scorers.again import Again
 from serving.feed.scorers.engagement import Engagement
 from serving.feed.scorers.followed import FollowedAuthor
@@ -25,6 +27,7 @@ from serving.feed.scorers.freshness import Freshness
 from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
+from serving.feed.scorers.ranked import Ranked
 from serving.feed.scorers.steering import Steering
 from serving.feed.selector import PageSelector
 from serving.feed.sources.asked import AskedFor
@@ -41,6 +44,9 @@ from serving.shelves import Shelves
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
+
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
 
 _HOUR_MS = 3_600_000
 
@@ -62,8 +68,17 @@ class Feed:
         self.shelves.renew(now_ms=now_ms, rng=rng)
 
 
-def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
-    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
+def build_feed(
+    settings: FeedSettings,
+    source: ViewerSource,
+    publish: Callable[[Slate, str | None], None],
+    *,
+    ranker: "Callable[[], Ranker | None]" = lambda: None,
+) -> Feed:
+    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
+
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
+    """
     catalogue = Catalogue(settings)
     shelves = Shelves(catalogue, settings)
     viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
@@ -93,12 +108,16 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             TooOld(catalogue, int(settings.max_age_h * _HOUR_MS)),
             Seen(),
         ),
-        scorers=(
+        features=RankingFeatures(catalogue),
+        ranker=Ranked(ranker, settings.objectives),
+        by_hand=(
             Interest(weights.interest),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
             LiveRoom(catalogue, weights.live),
+        ),
+        scorers=(
             PlanRank(catalogue, weights.plan),
             Steering(weights.steering),
             Again(),

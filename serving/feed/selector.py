@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ranking.features import pack
 from serving.catalogue import Catalogue
 from serving.columns import among
 from serving.feed.candidates import Candidates
@@ -14,7 +15,6 @@ from serving.feed.exploration import Pick, compete
 from serving.feed.page import Page, PlacedItem
 from serving.feed.query import Query
 from serving.feed.reasons import reason
-from serving.feed.scorers.again import PENALTY
 from serving.feed.scorers.interest import similarity
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
@@ -34,7 +34,7 @@ class PageSelector:
 
     def select(self, query: Query, candidates: Candidates, sources: Sequence[str]) -> Page:
         value = candidates.value
-        unseen = value > -PENALTY / 2
+        unseen = candidates.parts.get("again", np.zeros(len(candidates), np.float32)) >= 0.0
         # Videos that come again come last: no place is kept among them.
         places = range(min(query.limit, int(unseen.sum())))
         kept_places = [place for place in places if place % _PLACES_A_PAGE in self.settings.cold_start.positions]
@@ -114,4 +114,5 @@ class PageSelector:
             ),
             new=pick is not None,
             parts=parts,
+            features=b"" if candidates.features is None else pack(candidates.features[index : index + 1])[0],
         )
