@@ -1,4 +1,4 @@
-"""What the ranker sees of a candidate for a viewer: names, order, units. Serving makes these numbers and logs them as it scored.
+"""What the ranker sees of a candidate for a viewer: names, order, units. Serving makes these and logs them as it scored.
 
 Training reads them from the feedback log: what was known when a page was served need not be made again, with no look ahead and
 no difference to serving.
@@ -95,8 +95,8 @@ _HIGH = np.array([feature.high for feature in FEATURES], np.float32)
 
 
 def bounded(made: Matrix) -> Matrix:
-    """Return features, given as (f, n), as (n, f) within their bounds: whatever a client or a clock did."""
-    return np.ascontiguousarray(np.minimum(np.maximum(made, _LOW[:, None]), _HIGH[:, None]).T)
+    """Return features, given as (f, n), as (n, f) within their bounds: whatever a client or a clock did, numbers."""
+    return np.ascontiguousarray(np.fmin(np.fmax(made, _LOW[:, None]), _HIGH[:, None]).T)
 
 
 def pack(matrix: Matrix) -> list[bytes]:

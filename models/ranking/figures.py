@@ -82,8 +82,11 @@ def _drawn(viewers: Ints, draws: int, seed: int) -> list[Values]:
     """Return the weights of rows in each draw of as many viewers as there are."""
     rng = np.random.default_rng(seed)
     _, place = np.unique(viewers, return_inverse=True)
-    count = int(place.max(initial=-1)) + 1
-    return [np.bincount(rng.integers(count, size=count), minlength=count)[place].astype(np.float64) for _ in range(draws * (count > 0))]
+    if not len(place):
+        return []
+    count = int(place.max()) + 1
+    times = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(draws)]
+    return [each[place].astype(np.float64) for each in times]
 
 
 def _interval(value: float, drawn: Values) -> Measured:

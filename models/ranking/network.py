@@ -26,6 +26,11 @@ LEAST_SPREAD = 1e-2
 class Network(nn.Module):
     """Features, (n, f), to the probability (or expected share) of each objective, (n, objectives)."""
 
+    mean: Tensor
+    spread: Tensor
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, recipe: Recipe, mean: Tensor, spread: Tensor) -> None:
         super().__init__()
         self.recipe = recipe

@@ -1,4 +1,4 @@
-"""The ranker that serves: an ONNX graph in a folder, checked by its manifest and by a probe before any viewer sees its pages."""
+"""The ranker that serves: an ONNX graph in a folder, checked by its manifest and a probe before any viewer sees its pages."""
 
 import hashlib
 from pathlib import Path
@@ -92,7 +92,8 @@ def _manifest(folder: Path) -> Manifest:
         other = sorted(set(manifest.features) ^ set(NAMES)) or "another order"
         raise _bad(folder, f"{len(NAMES)} features as in models/ranking/features.py", f"others: {other}", again)
     if manifest.objectives != OBJECTIVES:
-        raise _bad(folder, f"objectives {', '.join(OBJECTIVES)}", f"{', '.join(manifest.objectives)}", "train a ranker for these")
+        came = ", ".join(manifest.objectives)
+        raise _bad(folder, f"objectives {', '.join(OBJECTIVES)}", came, "train a ranker for these")
     return manifest
 
 

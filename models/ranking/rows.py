@@ -34,6 +34,10 @@ class Rows:
         """Return the rows that `chosen` picks."""
         return Rows(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    def and_then(self, later: "Rows") -> "Rows":
+        """Return these rows and `later` ones, whose viewers are numbered alike."""
+        return Rows(*(np.concatenate([getattr(each, field.name) for each in (self, later)]) for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class LeftOut:

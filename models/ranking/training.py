@@ -36,8 +36,8 @@ class Parts:
 class Candidate:
     """A trained network, its figures on the newest rows, and why it must not serve; empty where it may.
 
-    `figures` are by objective; `ece_before` is the error before calibration of those that are not at their base rate. `learned_until` is the newest time,
-    Unix ms, of what it learned from.
+    `figures` are by objective; `ece_before` is the error before calibration of those that are not at their base rate.
+    `learned_until` is the newest time, Unix ms, of what it learned from.
     """
 
     network: Network
@@ -68,14 +68,18 @@ def cut(rows: Rows, recipe: Recipe) -> Parts:
 def train(rows: Rows, recipe: Recipe, *, running: Network | None = None, learned_until: int = 0) -> Candidate:
     """Return a candidate, the same for the same seed; where one is `running`, it goes on from its weights.
 
-    It then learns from what came after `learned_until`, Unix ms, and as much again of what is older, drawn at random.
+    What came after `learned_until`, Unix ms, is then what is cut in three; beside it, it learns from as many older rows again.
+    The next training takes up where this one's learning ended: no page is lost to a judgement.
+
+    Raises:
+        ValueError: there are too few pages, or too few new ones.
     """
     torch.manual_seed(recipe.seed)
     rng = np.random.default_rng(recipe.seed)
-    parts = cut(rows, recipe)
-    learned = parts.learned if running is None else _replayed(parts.learned, learned_until, recipe, rng)
-    network = _begun(parts.learned, recipe, running)
-    base, learnable = _base_rates(parts.learned, recipe)
+    parts = cut(rows if running is None else rows.of(rows.served_at > learned_until), recipe)
+    learned = parts.learned if running is None else _replayed(parts.learned, rows, learned_until, recipe, rng)
+    network = _begun(learned, recipe, running)
+    base, learnable = _base_rates(learned, recipe)
     began = time.perf_counter()
     finite = _fit(network, learned, parts.calibrated, learnable, recipe, warm=running is not None, rng=rng)
     took_s = time.perf_counter() - began
@@ -110,13 +114,11 @@ def train(rows: Rows, recipe: Recipe, *, running: Network | None = None, learned
     )
 
 
-def _replayed(rows: Rows, learned_until: int, recipe: Recipe, rng: np.random.Generator) -> Rows:
-    new = np.flatnonzero(rows.served_at > learned_until)
-    if not len(new):
-        raise ValueError(f"expected pages served after {learned_until} (Unix ms) to go on learning from, got none")
+def _replayed(new: Rows, rows: Rows, learned_until: int, recipe: Recipe, rng: np.random.Generator) -> Rows:
+    """Return `new` rows with older ones of `rows` before them, drawn at random."""
     old = np.flatnonzero(rows.served_at <= learned_until)
     drawn = rng.choice(old, min(len(old), round(recipe.replay * len(new))), replace=False)
-    return rows.of(np.sort(np.concatenate([drawn, new])))
+    return rows.of(np.sort(drawn)).and_then(new)
 
 
 def _begun(rows: Rows, recipe: Recipe, running: Network | None) -> Network:
@@ -141,11 +143,10 @@ def _fit(
 ) -> bool:
     """Teach `network` until `held` gains no more: it keeps the weights of its best epoch. Return whether all was a number."""
     rate = recipe.learning_rate * (recipe.warm_rate if warm else 1.0)
-    by_itself = [network.places]
     others = [weight for name, weight in network.named_parameters() if name != "places"]
-    optimiser = torch.optim.AdamW(
-        [{"params": others, "weight_decay": recipe.weight_decay}, {"params": by_itself, "weight_decay": 0.0}], lr=rate
-    )
+    # What the place explains is to be found first: what mostly stands there is credited with it else.
+    places = {"params": [network.places], "weight_decay": 0.0, "lr": rate * recipe.places_rate}
+    optimiser = torch.optim.AdamW([{"params": others, "weight_decay": recipe.weight_decay}, places], lr=rate)
     steps = recipe.epochs * -(-len(rows) // recipe.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     taught = torch.from_numpy(learnable.astype(np.float32))
