@@ -70,9 +70,10 @@ class Columns:
         self.served[row] = max(0, int(self.served[row]) - max(0, stats.total_impressions - int(self.impressions[row])))
         self.impressions[row] = stats.total_impressions
 
-    def shown(self, rows: Rows) -> NDArray[np.int32]:
+    def shown(self, rows: Rows) -> NDArray[np.int64]:
         """Return how often each video was shown, including what was served here and is not counted yet."""
-        return self.impressions[rows] + self.served[rows]
+        # Two counts that each fit into 32 bits: their sum may not, and a video shown less than never would be new for ever.
+        return self.impressions[rows].astype(np.int64) + self.served[rows]
 
     def _decayed(self, rows: Rows, now_ms: int) -> NDArray[np.float32]:
         age = np.maximum(0, now_ms - self.stats_as_of[rows]) / HALF_LIFE_MS

@@ -1,9 +1,8 @@
-"""The ranker's features of a page's candidates, all of them in some numpy calls: what is scored, and what the slate tells of."""
+"""The ranker's features of a page's candidates, made in a few numpy calls: what is scored, and what the slate tells of."""
 
 from dataclasses import dataclass
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from models.ranking.features import (
@@ -108,7 +107,8 @@ class RankingFeatures:
     def _of_authors(self, video_ids: list[str], weights: list[float], authors: NDArray[np.int32]) -> tuple[Floats, Floats]:
         """Return how many of those videos are by each of `authors`, (n,), and the sum of their weights."""
         known = self.catalogue
-        rows = [(row, weight) for video, weight in zip(video_ids, weights, strict=True) if (row := known.row(video)) is not None]
+        found = [(known.row(video_id), weight) for video_id, weight in zip(video_ids, weights, strict=True)]
+        rows = [(row, weight) for row, weight in found if row is not None]
         if not rows:
             return np.zeros(len(authors), np.float32), np.zeros(len(authors), np.float32)
         by = known.columns.author[np.array([row for row, _ in rows], np.int64)]

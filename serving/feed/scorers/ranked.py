@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ranked:
-    """`ranker` returns the ranker that serves now, None without one; it is asked once a page, so that one may take another's place."""
+    """`ranker` returns the ranker that serves now, None without one. It is asked once a page: between two it may be another."""
 
     ranker: "Callable[[], Ranker | None]"
     weights: ObjectiveSettings
