@@ -1,4 +1,4 @@
-"""A house in one process for the ranker's bench: the real feed, the real states of the flows, and simulated viewers between them.
+"""A house in one process for the ranker's bench: the real feed, the real states of the flows, simulated viewers between them.
 
 What flows and servers do with each event is done here in order and at once, by the same objects; time is made up. How much a
 viewer would like each video is known, as it is in no real log: taste by topic, as the simulated audience has it, and the
@@ -154,9 +154,7 @@ class Crowd:
             self.feed.shelves.renew(now_ms=self.now, rng=self._rng)
         self._pages += 1
         viewer = self._dice.choices(self.viewers, [each.traits.activity for each in self.viewers])[0]
-        query = Query(
-            request_id=f"r{self._pages}", user_id=viewer.user_id, limit=10, now_ms=self.now, rng=self._rng
-        )
+        query = Query(request_id=f"r{self._pages}", user_id=viewer.user_id, limit=10, now_ms=self.now, rng=self._rng)
         page = await self.feed.pipeline.run(query)
         slate = self._slates.pop()
         served = self._judged(viewer, page, slate)
@@ -164,7 +162,9 @@ class Crowd:
         self.feedback += state.close(self.now, settings)
         state.on_slate(slate, self.now, settings)
         shown = tuple(self._shown(item.video_id, item.position, item.source) for item in slate.items)
-        reaction = viewer.react(client.Page(request_id=slate.request_id, user_id=viewer.user_id, items=shown), self._dice, now=self.now)
+        reaction = viewer.react(
+            client.Page(request_id=slate.request_id, user_id=viewer.user_id, items=shown), self._dice, now=self.now
+        )
         for interaction in reaction.interactions:
             state.on_interaction(interaction, self.now, settings)
         self._learn(viewer.user_id, reaction.interactions)

@@ -1,8 +1,8 @@
 """The ranker learns from the feedback log what makes a page better than the value made by hand does.
 
-A crowd of simulated viewers (bench/crowd.py) is shown pages made by hand; what became of them goes through the feedback log into
-a ranker. Then each page is made by hand or by the ranker, as a coin falls: same viewers, same catalogue, same time. What viewers
-would like is known, so a page is also compared with the best of its candidates.
+A crowd of simulated viewers (bench/crowd.py) is shown pages made by hand; what became of them goes through the feedback log
+into a ranker. Then each page is made by hand or by the ranker, as a coin falls: same viewers, same catalogue, same time. What
+viewers would like is known, so a page is also compared with the best of its candidates.
 """
 
 import time
@@ -80,15 +80,13 @@ def main(
             "machine": machine,
             "refused": candidate.refused,
             "rows": dict(candidate.rows),
-            "load": f"{viewers} simulated viewers, {videos} videos, {learned} pages learned from, {judged} judged by, seed {seed}",
+            "load": f"{viewers} viewers, {videos} videos, {learned} pages learned from, {judged} judged by, seed {seed}",
         },
     )
 
 
 def _trained(feedback: "list[Feedback]", folder: Path, seed: int) -> "tuple[Candidate, Ranker]":
     """Return a candidate learned from `feedback`, by way of the log on disk, and the ranker that it is once exported."""
-    import pyarrow.dataset as ds
-
     from models.ranking import folder as written
     from models.ranking.ranker import Ranker
     from models.ranking.recipe import Recipe
@@ -96,8 +94,9 @@ def _trained(feedback: "list[Feedback]", folder: Path, seed: int) -> "tuple[Cand
     from models.ranking.training import train
     from streams.flows.feedback_log import FeedbackLog
 
-    FeedbackLog(folder / "log").add(feedback)
-    rows, left_out = read(ds.dataset(folder / "log", partitioning="hive").to_table())
+    log = FeedbackLog(folder / "log")
+    log.add(feedback)
+    rows, left_out = read(log.read())
     report.console.print(f"{len(rows):,} places to learn from; left out: {left_out}")
     candidate = train(rows, Recipe(seed=seed))
     written.write(candidate.network, folder / "ranker")
@@ -136,8 +135,8 @@ def _of_pages(pages: list[Served], by_ranker: NDArray[np.bool_], rewards: dict[s
         "interest": np.array([np.mean(page.interest) for page in pages]),
     }
     figures = {"best_interest": round(float(np.mean([page.best for page in pages])), 4)}
-    rng = np.random.default_rng(seed)
-    draws = [np.bincount(rng.integers(viewer.max() + 1, size=viewer.max() + 1), minlength=viewer.max() + 1) for _ in range(DRAWS)]
+    rng, count = np.random.default_rng(seed), int(viewer.max()) + 1
+    draws = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(DRAWS)]
     for name, values in worth.items():
         gains = [_gain(values, by_ranker, draw[viewer].astype(np.float64)) for draw in draws]
         figures |= {
