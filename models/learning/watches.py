@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from models.learning.gate import TooLittle
 from models.retrieval.log import WANTED, WatchLog, watch_log
 from streams.events import Action, Interaction, Upload
 from streams.features import Vector
@@ -26,24 +27,20 @@ class Watches:
     embeddings: Vector
 
 
-class NoWatches(ValueError):
-    """There is nothing to learn from yet. The message says what is missing and where."""
-
-
 def watches_of(feedback: Path, content: Path) -> Watches:
     """Return what the feedback log tells of the videos in `content`, the feature log's `video_content`.
 
     A video is watched at the time its page was served, if its viewer did one of `WANTED`.
 
     Raises:
-        NoWatches: a log is empty, or no video of it was watched.
+        TooLittle: a log is empty, or no video of it was watched.
     """
     videos = _newest(_table(content, ["video_id", "event_timestamp", "author_id", "summary", "embedding"]))
     if not videos.num_rows:
-        raise NoWatches(f"{content}: no video was perceived yet")
+        raise TooLittle(f"{content}: no video was perceived yet")
     log = watch_log(_uploads(videos), _interactions(feedback))
     if not len(log):
-        raise NoWatches(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
+        raise TooLittle(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
     embeddings = np.stack(videos["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
     return Watches(log, embeddings)
 
@@ -90,7 +87,7 @@ def _table(folder: Path, columns: list[str]) -> pa.Table:
     try:
         return ds.dataset(folder, format="parquet", exclude_invalid_files=True).to_table(columns=columns)
     except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise NoWatches(f"{folder}: expected a log of {', '.join(columns)}: {error}") from error
+        raise TooLittle(f"{folder}: expected a log of {', '.join(columns)}: {error}") from error
 
 
 def size_of(feedback: Path) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
 from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
+from serving.feed.ranking import RankingFeatures
 from serving.feed.scorers.again import Again
 from serving.feed.scorers.author_exposure import AuthorExposure
 from serving.feed.scorers.engagement import Engagement
@@ -29,6 +31,7 @@ from serving.feed.scorers.freshness import Freshness
 from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
+from serving.feed.scorers.ranked import Ranked
 from serving.feed.scorers.steering import Steering
 from serving.feed.scorers.wanted import WantedScore
 from serving.feed.selector import PageSelector
@@ -48,6 +51,9 @@ from serving.spaces import Spaces
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
+
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
 
 _HOUR_MS = 3_600_000
 
@@ -72,8 +78,17 @@ class Feed:
         self.fairness.renew(now_ms=now_ms)
 
 
-def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
-    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
+def build_feed(
+    settings: FeedSettings,
+    source: ViewerSource,
+    publish: Callable[[Slate, str | None], None],
+    *,
+    ranker: "Callable[[], Ranker | None]" = lambda: None,
+) -> Feed:
+    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
+
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
+    """
     catalogue = Catalogue(settings)
     spaces = Spaces(catalogue, settings)
     shelves, fairness = Shelves(catalogue, settings), Fairness(catalogue, settings)
@@ -106,13 +121,17 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             TooOld(catalogue, int(settings.max_age_h * _HOUR_MS)),
             Seen(),
         ),
-        scorers=(
+        features=RankingFeatures(catalogue),
+        ranker=Ranked(ranker, settings.objectives),
+        by_hand=(
             Interest(weights.interest),
             WantedScore(weights.wanted),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
             LiveRoom(catalogue, weights.live),
+        ),
+        scorers=(
             PlanRank(catalogue, weights.plan),
             Steering(weights.steering),
             AuthorExposure(catalogue, fairness),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ranking.features import pack
 from serving.catalogue import Catalogue
 from serving.columns import Rows, among
 from serving.feed.candidates import Candidates
@@ -16,7 +17,6 @@ from serving.feed.kept_places import PLACES_A_PAGE, chances, in_order
 from serving.feed.page import Page, PlacedItem
 from serving.feed.query import Query
 from serving.feed.reasons import reason
-from serving.feed.scorers.again import PENALTY
 from serving.feed.scorers.interest import similarity
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
@@ -38,7 +38,7 @@ class PageSelector:
 
     def select(self, query: Query, candidates: Candidates, sources: Sequence[str]) -> Page:
         value = candidates.value
-        unseen = value > -PENALTY / 2
+        unseen = candidates.parts.get("again", np.zeros(len(candidates), np.float32)) >= 0.0
         # Videos that come again come last: no place is kept among them.
         kept = self._kept(min(query.limit, int(unseen.sum())))
         contestants, contest = self._contest(query, candidates, unseen, places=len(kept))
@@ -139,4 +139,5 @@ class PageSelector:
             reason=reason(query, row, card, self.catalogue, explored=explored, again=again, found_by=found_by),
             new=explored,
             parts=parts,
+            features=b"" if candidates.features is None else pack(candidates.features[index : index + 1])[0],
         )

@@ -52,6 +52,15 @@ def test_feed_fills_every_page() -> None:
     assert found["stages_ms"]
 
 
+def test_the_ranker_learns_from_a_crowd_and_makes_pages() -> None:
+    found = figures("ranker", "--viewers", "30", "--videos", "300", "--learned", "300", "--judged", "100")
+    assert found["rows"]["judged"] > 100
+    assert found["skip_auc"] > 0.5
+    assert found["reward_gain_low"] <= found["reward_gain"] <= found["reward_gain_high"]
+    assert 0 < found["interest_by_ranker"] <= found["best_interest"] <= 1
+    assert found["score_1000_ms"] > 0
+
+
 def test_cold_start_follows_a_clip_and_takes_it_down() -> None:
     found = figures("cold_start", "--uploads", "1", "--takedowns", "3", "--catalogue", "60")
     assert 0 < found["title_p50_ms"] <= found["frames_p50_ms"]

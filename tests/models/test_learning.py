@@ -9,9 +9,9 @@ import pytest
 
 from feature_repo.log import FeatureLog
 from feature_repo.settings import FeatureStoreSettings
-from models.learning.gate import LEAST_CASES, judged
+from models.learning.gate import LEAST_CASES, TooLittle, judged
 from models.learning.towers import cut_by_time, learn, recipe_for
-from models.learning.watches import NoWatches, Watches, size_of, watches_of
+from models.learning.watches import Watches, size_of, watches_of
 from models.retrieval.recipe import Recipe
 from models.retrieval.served import ServedTowers
 from streams.events import Feedback, Outcome
@@ -94,7 +94,7 @@ def replace_summary(row: VideoContent, summary: str) -> VideoContent:
 
 def test_what_was_only_shown_or_skipped_is_not_watched(logs: Logs) -> None:
     pages = [page(0, [0], at=NOW, actions=("impression",)), page(0, [1], at=NOW + 1, actions=("impression", "skip"))]
-    with pytest.raises(NoWatches, match="no viewer watched"):
+    with pytest.raises(TooLittle, match="no viewer watched"):
         logs.write(pages, [content(0), content(1)])
 
 
@@ -104,9 +104,9 @@ def test_watches_of_videos_that_are_not_known_any_more_are_left_out_and_counted(
 
 
 def test_without_logs_the_error_says_what_is_missing(logs: Logs) -> None:
-    with pytest.raises(NoWatches, match="video_content"):
+    with pytest.raises(TooLittle, match="video_content"):
         watches_of(logs.feedback, logs.content)
-    with pytest.raises(NoWatches, match="feedback"):
+    with pytest.raises(TooLittle, match="feedback"):
         logs.write([], [content(0)])
     assert size_of(logs.feedback) == 0
 
@@ -153,7 +153,7 @@ def test_where_there_is_nothing_to_learn_the_gate_stays_shut(logs: Logs) -> None
 
 
 def test_viewers_of_one_time_only_are_too_few(logs: Logs) -> None:
-    with pytest.raises(NoWatches, match="before and after"):
+    with pytest.raises(TooLittle, match="before and after"):
         learn(logs.write([page(0, [0, 1], at=NOW)], [content(0), content(1)]), SMALL, running=None)
 
 
