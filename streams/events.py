@@ -25,6 +25,7 @@ Name = Annotated[str, Meta(max_length=128)]
 # It may quote a title or a wish.
 Reason = Annotated[str, Meta(max_length=1000)]
 Score = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Rivals = Annotated[dict[Id, Share], Meta(max_length=64, description="propensities by video")]
 Decayed = Annotated[float, Meta(ge=0.0, le=1e12, description="a decayed count")]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Length = Annotated[int, Meta(ge=0, le=2**53, description="milliseconds or bytes")]
@@ -179,7 +180,11 @@ class VideoStats(Event, frozen=True, kw_only=True):
 
 
 class SlateItem(Struct, frozen=True, kw_only=True):
-    """One place of a page. `propensity` is the probability with which the policy put this video here."""
+    """One place of a page. `propensity` is the probability with which the policy put this video here.
+
+    `rivals` are the videos that it could have put here instead, each with the probability of that: with them another policy
+    can be judged by what came of this one.
+    """
 
     video_id: Id
     position: Position
@@ -189,6 +194,7 @@ class SlateItem(Struct, frozen=True, kw_only=True):
     reason: Reason
     live: bool = False
     duration_ms: DurationMs | None = None
+    rivals: Rivals = {}
 
 
 class Slate(Event, frozen=True, kw_only=True):
@@ -242,6 +248,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     watch_ms: WatchMs
     reward: Score
     parts: Annotated[dict[Name, Score], Meta(max_length=64)]
+    rivals: Rivals = {}
 
 
 class Feedback(Event, frozen=True, kw_only=True):

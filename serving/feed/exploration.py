@@ -3,20 +3,27 @@
 Chapelle and Li, "An Empirical Evaluation of Thompson Sampling" (NeurIPS 2011).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.columns import Floats
 
+# More are not told of: a slate must stay small, and what wins fewer than one draw in a hundred can hardly be evaluated anyway.
+RIVALS_KEPT = 64
+
 
 @dataclass(frozen=True)
 class Pick:
-    """A contestant, by its index, and the probability with which it won its place, given the places before."""
+    """A contestant, by its index, and the probability with which it won its place, given the places before.
+
+    `rivals` are the others that could have won it, with theirs: together they add up to 1.
+    """
 
     index: int
     propensity: float
+    rivals: dict[int, float] = field(default_factory=dict)
 
 
 def compete(
@@ -34,7 +41,8 @@ def compete(
 
     A video's chance of success is drawn from its Beta posterior and weighed by `merit` (above 0: how well it fits the
     viewer, how urgent it is); the largest wins. `draws` joint draws are made, the first for the first place and so on; the
-    propensity is the share of all of them that the winner wins, so it is never 0, and too large by at most 1/draws.
+    propensity is the share that the winner wins of the draws from its place's own on. Any of these could as well have come
+    first, so among videos that win one of them it is no estimate but exact.
     """
     if len(merit) == 0 or places == 0:
         return []
@@ -45,6 +53,9 @@ def compete(
         winner = int(winners[place])
         if chances[place, winner] < 0.0:
             break
-        picks.append(Pick(winner, float((winners == winner).mean())))
+        won = np.bincount(winners[place:]) / (len(winners) - place)
+        others = sorted(np.flatnonzero(won).tolist(), key=lambda index: -won[index])
+        rivals = {index: float(won[index]) for index in others if index != winner}
+        picks.append(Pick(winner, float(won[winner]), dict(list(rivals.items())[:RIVALS_KEPT])))
         chances[:, authors == authors[winner]] = -1.0
     return picks

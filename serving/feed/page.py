@@ -22,13 +22,14 @@ class StageTrace(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PlacedItem:
-    """One place of a page; `parts` add up to `score`."""
+    """One place of a page; `parts` add up to `score`. `rivals` are those who could have won it, by id."""
 
     row: int
     card: Card
     position: int
     score: float
     propensity: float
+    rivals: dict[str, float]
     source: str
     found_by: tuple[str, ...]
     reason: str

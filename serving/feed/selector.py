@@ -91,7 +91,11 @@ class PageSelector:
             draws=cold.draws,
             prior=cold.prior,
         )
-        return [Pick(int(index[nearest[pick.index]]), pick.propensity) for pick in picks]
+        found = index[nearest]
+        return [
+            Pick(int(found[pick.index]), pick.propensity, {int(found[rival]): of for rival, of in pick.rivals.items()})
+            for pick in picks
+        ]
 
     def _place(
         self, query: Query, candidates: Candidates, index: int, position: int, pick: Pick | None, sources: Sequence[str]
@@ -101,12 +105,15 @@ class PageSelector:
         parts = {name: float(part[index]) for name, part in candidates.parts.items()}
         found_by = tuple(name for bit, name in enumerate(sources) if int(candidates.found_by[index]) >> bit & 1)
         again = parts.get("again", 0.0) < 0.0
+        rivals = {} if pick is None else pick.rivals
+        names = self.catalogue.video_ids(candidates.rows[list(rivals)]) if rivals else []
         return PlacedItem(
             row=row,
             card=card,
             position=position,
             score=sum(parts.values()),
             propensity=1.0 if pick is None else pick.propensity,
+            rivals=dict(zip(names, rivals.values(), strict=True)),
             source="exploration" if pick is not None else found_by[0],
             found_by=found_by,
             reason=reason(

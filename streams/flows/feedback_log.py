@@ -47,6 +47,7 @@ SCHEMA = pa.schema(
         ("arm", pa.string()),
         ("served_at", pa.timestamp("ms", tz="UTC")),
         ("closed_at", pa.timestamp("ms", tz="UTC")),
+        ("rivals", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -71,7 +72,7 @@ def _rows(feedback: Feedback) -> list[dict[str, object]]:
         "served_at": timestamp(feedback.served_at),
         "closed_at": timestamp(feedback.closed_at),
     }
-    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts")
+    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts", "rivals")
     return [page | {name: getattr(item, name) for name in fields} for item in feedback.items]
 
 

@@ -135,6 +135,7 @@ def _feedback(opened: OpenSlate, closed_at: int) -> Feedback:
                 watch_ms=watched.watch_ms,
                 reward=value,
                 parts=parts,
+                rivals=item.rivals,
             )
         )
     return Feedback(

@@ -82,6 +82,23 @@ def test_videos_win_as_often_as_their_propensity_says(seed):
         assert not said or abs(np.mean(said) - share) < 4 * np.sqrt(share * (1 - share) / runs) + 0.012
 
 
+@given(known=counts, seed=st.integers(0, 99), places=st.integers(1, 4))
+def test_a_winner_and_its_rivals_share_all_of_the_probability(known, seed, places):
+    for pick in contest(known, seed=seed, places=places):
+        assert pick.index not in pick.rivals
+        assert np.isclose(pick.propensity + sum(pick.rivals.values()), 1.0)
+        assert all(propensity > 0.0 for propensity in pick.rivals.values())
+
+
+def test_with_few_draws_too_propensities_weigh_winners_to_any_other_policy():
+    known = [(0, 0, 0), (2, 8, 1), (10, 20, 2), (1, 30, 3)]
+    picks = [contest(known, seed=seed, places=2, draws=6) for seed in range(6_000)]
+    for place in range(2):
+        # A policy that draws evenly among those that could win: its weights are 1 in the mean where propensities are right.
+        weights = np.array([1 / (1 + len(both[place].rivals)) / both[place].propensity for both in picks])
+        assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(weights))
+
+
 def test_what_is_loved_wins_more_often_than_what_is_not():
     wins = [contest([(20, 20, 0), (1, 60, 1)], seed=seed, places=1)[0].index for seed in range(50)]
     assert wins.count(0) == 50

@@ -23,6 +23,7 @@ class SlateEvent:
                 position=item.position,
                 score=item.score,
                 propensity=item.propensity,
+                rivals=item.rivals,
                 source=item.source,
                 reason=item.reason,
                 live=item.card.video.kind == "live",
