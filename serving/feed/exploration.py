@@ -54,8 +54,9 @@ def compete(
         if chances[place, winner] < 0.0:
             break
         won = np.bincount(winners[place:]) / (len(winners) - place)
-        others = sorted(np.flatnonzero(won).tolist(), key=lambda index: -won[index])
-        rivals = {index: float(won[index]) for index in others if index != winner}
-        picks.append(Pick(winner, float(won[winner]), dict(list(rivals.items())[:RIVALS_KEPT])))
+        best = np.argsort(-won, kind="stable")[: min(RIVALS_KEPT + 1, np.count_nonzero(won))]
+        shares = dict(zip(best.tolist(), won[best].tolist(), strict=True))
+        shares.pop(winner, None)
+        picks.append(Pick(winner, float(won[winner]), shares))
         chances[:, authors == authors[winner]] = -1.0
     return picks

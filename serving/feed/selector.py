@@ -91,10 +91,9 @@ class PageSelector:
             draws=cold.draws,
             prior=cold.prior,
         )
-        found = index[nearest]
+        found = index[nearest].tolist()
         return [
-            Pick(int(found[pick.index]), pick.propensity, {int(found[rival]): of for rival, of in pick.rivals.items()})
-            for pick in picks
+            Pick(found[pick.index], pick.propensity, {found[rival]: of for rival, of in pick.rivals.items()}) for pick in picks
         ]
 
     def _place(
