@@ -11,6 +11,7 @@ from starlette.requests import Request
 from uuid_utils import uuid7
 
 from models.settings import MediaSettings
+from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
@@ -71,6 +72,7 @@ class Node:
         rng: np.random.Generator | None = None,
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
+        experiments: ExperimentSettings | None = None,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -87,7 +89,7 @@ class Node:
         self.tracer = tracer
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
-        self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
+        self.feed: Feed = build_feed(feed, viewers, self._publish_slate, experiments)
         self.purges = Purges(self.forget_user)
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")

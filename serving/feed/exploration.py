@@ -54,9 +54,8 @@ def compete(
         if chances[place, winner] < 0.0:
             break
         won = np.bincount(winners[place:]) / (len(winners) - place)
-        best = np.argsort(-won, kind="stable")[: min(RIVALS_KEPT + 1, np.count_nonzero(won))]
-        shares = dict(zip(best.tolist(), won[best].tolist(), strict=True))
-        shares.pop(winner, None)
-        picks.append(Pick(winner, float(won[winner]), shares))
+        propensity, won[winner] = float(won[winner]), 0.0
+        best = np.argsort(-won, kind="stable")[: min(RIVALS_KEPT, np.count_nonzero(won))]
+        picks.append(Pick(winner, propensity, dict(zip(best.tolist(), won[best].tolist(), strict=True))))
         chances[:, authors == authors[winner]] = -1.0
     return picks

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from serving.catalogue import Catalogue
+from serving.experiments.settings import ExperimentSettings
+from serving.experiments.variants import Variants
 from serving.feed.effects.served import RememberServed
 from serving.feed.effects.slate_event import SlateEvent
 from serving.feed.filters.blocked import Blocked
@@ -55,6 +57,11 @@ class Feed:
     plans: Plans
     last_pages: LastPages
     pipeline: FeedPipeline
+    variants: Variants | None = None
+
+    def pipeline_of(self, user_id: str) -> FeedPipeline:
+        """Return what makes a viewer's pages: where experiments run, that of the viewer's arms."""
+        return self.pipeline if self.variants is None else self.variants.of(user_id)
 
     def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
         """Let old videos leave and fill the shelves anew; call it every few seconds, from any thread."""
@@ -62,17 +69,48 @@ class Feed:
         self.shelves.renew(now_ms=now_ms, rng=rng)
 
 
-def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
-    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
+def build_feed(
+    settings: FeedSettings,
+    source: ViewerSource,
+    publish: Callable[[Slate, str | None], None],
+    experiments: ExperimentSettings | None = None,
+) -> Feed:
+    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
+
+    Raises:
+        ValueError: a stage that can't be off, of the feed or of an experiment's arm.
+    """
     catalogue = Catalogue(settings)
-    shelves = Shelves(catalogue, settings)
-    viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
+    memory = _Memory(
+        catalogue, Shelves(catalogue, settings), Viewers(source, settings), Plans(settings), LastPages(settings), publish
+    )
+    pipeline = _pipeline(settings, memory, "control")
+    variants = None
+    if experiments is not None and experiments.running:
+        variants = Variants(experiments, settings, lambda changed, arm: _pipeline(changed, memory, arm))
+    return Feed(catalogue, memory.shelves, memory.viewers, memory.plans, memory.last_pages, pipeline, variants)
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the pipelines of all arms share."""
+
+    catalogue: Catalogue
+    shelves: Shelves
+    viewers: Viewers
+    plans: Plans
+    last_pages: LastPages
+    publish: Callable[[Slate, str | None], None]
+
+
+def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:
+    catalogue, shelves = memory.catalogue, memory.shelves
     size, weights = settings.source_size, settings.weights
     stages = Stages(
         hydrators=(
-            ViewerHydrator(viewers),
-            PlanHydrator(plans),
-            SeenHydrator(catalogue, last_pages),
+            ViewerHydrator(memory.viewers),
+            PlanHydrator(memory.plans),
+            SeenHydrator(catalogue, memory.last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
         ),
         sources=(
@@ -105,8 +143,8 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
         ),
         selector=PageSelector(catalogue, shelves, settings),
         effects=(
-            RememberServed(catalogue, last_pages),
-            SlateEvent(publish, settings.policy_version),
+            RememberServed(catalogue, memory.last_pages),
+            SlateEvent(memory.publish, settings.policy_version, arm),
         ),
     )
-    return Feed(catalogue, shelves, viewers, plans, last_pages, FeedPipeline(stages.without(settings.off), catalogue.vectors))
+    return FeedPipeline(stages.without(settings.off), catalogue.vectors)

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.feed.diversity import arrange
-from serving.feed.exploration import compete
+from serving.feed.exploration import RIVALS_KEPT, compete
 from serving.settings import FeedSettings
 
 SETTINGS = FeedSettings()
@@ -88,6 +88,12 @@ def test_a_winner_and_its_rivals_share_all_of_the_probability(known, seed, place
         assert pick.index not in pick.rivals
         assert np.isclose(pick.propensity + sum(pick.rivals.values()), 1.0)
         assert all(propensity > 0.0 for propensity in pick.rivals.values())
+
+
+def test_no_more_rivals_are_told_of_than_a_slate_may_hold():
+    (pick,) = contest([(0, 0, author) for author in range(300)], seed=0, places=1, draws=1_000)
+    assert len(pick.rivals) == RIVALS_KEPT
+    assert min(pick.rivals.values()) >= 1 / 1_000
 
 
 def test_with_few_draws_too_propensities_weigh_winners_to_any_other_policy():

@@ -13,6 +13,7 @@ class SlateEvent:
 
     publish: Callable[[Slate, str | None], None]
     policy_version: str
+    arm: str
     name: str = "slate-event"
 
     def follow(self, page: Page) -> None:
@@ -38,6 +39,7 @@ class SlateEvent:
             served_at=query.now_ms,
             pool=page.pool,
             policy_version=self.policy_version,
+            arm=self.arm,
             features_as_of=query.viewer.as_of,
         )
         self.publish(slate, query.trace)
