@@ -75,6 +75,7 @@ def run_api(settings: Settings) -> None:
         settings.media,
         settings.telemetry,
         settings.triton,
+        settings.experiments,
     )
 
 

@@ -77,6 +77,24 @@ def test_an_address_that_is_none_is_refused():
         load()
 
 
+def test_an_experiment_changes_options_of_the_feed_by_arm():
+    write(
+        "[[experiments.running]]\nname = 'fresher'\narms = [{ name = 'control', share = 0.5 },"
+        " { name = 'fresh', share = 0.5, changes = { weights.freshness = 0.5, 'cold_start.positions' = [2] } }]"
+    )
+    (experiment,) = load().experiments.running
+    assert experiment.arms[1].changes == {"weights.freshness": 0.5, "cold_start.positions": [2]}
+
+
+def test_an_experiment_that_can_not_be_is_refused_by_the_name_of_what_is_wrong():
+    write(
+        "[[experiments.running]]\nname = 'fresher'\narms = [{ name = 'control', share = 0.5 },"
+        " { name = 'fresh', share = 0.5, changes = { weights.freshnes = 0.5 } }]"
+    )
+    with pytest.raises(BadSettings, match=r"experiments\.running\.0\.arms\.1\.changes: .*did you mean weights\.freshness\?"):
+        load()
+
+
 def test_var_takes_every_path_below_it_along(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEADWATER_VAR", "/data")
     settings = load()
