@@ -17,6 +17,7 @@ _WORDS: dict[Metric, str] = {
     "reward": "reward", "watch_s": "watch time", "completes": "completes", "likes": "likes", "skips": "skips",
     "reports": "reports",
 }  # fmt: skip
+_ONE = frozenset({"reward", "watch_s"})
 
 
 def analysed(tally: Tally, alpha: float) -> ExperimentView:
@@ -107,7 +108,10 @@ def _verdict(
         return "off", f"Too few viewers yet: {fewest} of the {VIEWERS_FLOOR} that each arm needs."
     broken = [each for each in metrics if each.guardrail == "broken"]
     if broken:
-        worse = ", ".join(f"{_words(each)} worse than control's by more than {each.worse_by:.0%}" for each in broken)
+        worse = ", ".join(
+            f"{_words(each, verb=True)} worse than control's by more than {100 * (each.worse_by or 0.0):.3g}%"
+            for each in broken
+        )
         return "bad", f"Guardrail broken: stop {arm}. {worse[0].upper()}{worse[1:]}."
     which = METRICS.index(experiment.metric)
     decides = metrics[which]
@@ -133,8 +137,9 @@ def _change(measured: MeasuredView, control: float) -> str:
     return f"{middle:+.3g} ({low:+.3g} to {high:+.3g})"
 
 
-def _words(measured: MeasuredView) -> str:
-    return next(words for metric, words in _WORDS.items() if metric == measured.metric)
+def _words(measured: MeasuredView, *, verb: bool = False) -> str:
+    words = next(words for metric, words in _WORDS.items() if metric == measured.metric)
+    return f"{words} {'is' if measured.metric in _ONE else 'are'}" if verb else words
 
 
 def _mean(totals: Totals) -> float | None:

@@ -252,7 +252,11 @@ def run(viewers: int = 600, *, liked: float = 0.0, skipped: float = 0.0, uneven:
         ({}, "off", "No difference seen yet: reward "),
         ({"liked": 0.15}, "good", "fresh is better: reward +"),
         ({"liked": -0.15}, "warn", "fresh is worse: reward -"),
-        ({"liked": 0.15, "skipped": 0.2}, "bad", "Guardrail broken: stop fresh. Skips worse than control's by more than 5%."),
+        (
+            {"liked": 0.15, "skipped": 0.2},
+            "bad",
+            "Guardrail broken: stop fresh. Skips are worse than control's by more than 5%.",
+        ),
         ({"liked": 0.15, "uneven": 300}, "bad", "The arms' sizes do not fit their shares"),
     ],
 )
