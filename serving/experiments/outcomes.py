@@ -48,7 +48,7 @@ class ExperimentOutcomes:
             return self._forget(user_id, at)
 
     def views(self) -> list[ExperimentView]:
-        """Return what may be said of each experiment: some milliseconds at 100,000 viewers."""
+        """Return what may be said of each experiment."""
         with self._changing:
             return [analysed(tally, self._alpha) for tally in self._tallies.values()]
 

@@ -9,7 +9,6 @@ from importlib.metadata import version
 import msgspec
 
 from serving.experiments.outcomes import ExperimentOutcomes
-from serving.experiments.view import ExperimentView
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
 from serving.ops.exposure import catalogue_view
@@ -30,9 +29,8 @@ from streams.every import every
 from streams.follower import Followed
 
 EVERY_S = 1.0
-# Milliseconds of work at 100,000 videos, or viewers of experiments: rarely enough to cost nothing.
+# Milliseconds of work at 100,000 videos: rarely enough to cost nothing.
 _CATALOGUE_EVERY_S = 5.0
-_EXPERIMENTS_EVERY_S = 5.0
 _BEGINNINGS_EVERY_S = 30.0
 
 
@@ -64,7 +62,6 @@ class Ops:
         self._answers: dict[str, Answer] = {}
         self._catalogue: tuple[float, CatalogueView] | None = None
         self._experiments = experiments
-        self._analysed: tuple[float, list[ExperimentView]] | None = None
         self._newest: Sample | None = None
 
     # ── what is heard ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +128,7 @@ class Ops:
             dead_letters_open=sum(self.letters.index.open_by_flow().values()),
             events_accepted=self._metrics.accepted_so_far(),
             sse_clients=self._streams_open(),
-            experiments=self._of_experiments(),
+            experiments=[] if self._experiments is None else self._experiments.views(),
         )
         return Sample(view, values(view, supervised, newest))
 
@@ -141,14 +138,6 @@ class Ops:
             made = catalogue_view(self._feed.catalogue, self._feed.shelves, self._settings.cold_start, now_ms)
             self._catalogue = now_s, made
         return self._catalogue[1]
-
-    def _of_experiments(self) -> list[ExperimentView]:
-        if self._experiments is None:
-            return []
-        now_s = time.monotonic()
-        if self._analysed is None or now_s >= self._analysed[0] + _EXPERIMENTS_EVERY_S:
-            self._analysed = now_s, self._experiments.views()
-        return self._analysed[1]
 
     def history(self) -> bytes:
         """Return `History` as JSON: some hundred thousand numbers, encoded a series at a time so that requests come between."""
