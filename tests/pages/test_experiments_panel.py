@@ -4,7 +4,9 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,9 +66,9 @@ class Served:
         self.node.experiments.follow([Followed(FEEDBACK, user, made, 3, 0, int(request))])
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    media = tmp_path_factory.mktemp("media")
+@contextmanager
+def serving(media: Path, experiments: ExperimentSettings | None) -> Iterator[Served]:
+    """Give a node without servers, on a port of its own."""
 
     async def checks() -> list[Check]:
         return []
@@ -78,7 +80,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         publisher=Published(),
         viewers=StoredViewers(),
         checks=checks,
-        experiments=SETTINGS,
+        experiments=experiments,
     )
     server = uvicorn.Server(uvicorn.Config(create_app(node), port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)
@@ -88,14 +90,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     port = server.servers[0].sockets[0].getsockname()[1]
-    found = Served(node, f"http://127.0.0.1:{port}")
-    feed(found)
     with node.ops.running([]):
-        yield found
-    server.should_exit = True
-    # Those who watch are told at once that the node stops, as in a real stop.
-    server.force_exit = True
+        yield Served(node, f"http://127.0.0.1:{port}")
+    # Pages that still listen are not waited for.
+    server.should_exit = server.force_exit = True
     thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("media"), SETTINGS) as found:
+        feed(found)
+        yield found
 
 
 def feed(served: Served) -> None:
@@ -154,10 +160,10 @@ def test_experiments_are_shown_with_intervals_guardrails_and_a_verdict(
     page.context.close()
 
 
-def test_a_node_without_experiments_shows_no_panel(served: Served, chromium: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served.node.ops, "_experiments", None)
-    page = chromium.new_context(viewport=DESKTOP).new_page()
-    page.goto(f"{served.address}/ops")
-    expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
-    expect(page.locator("#experiments")).to_be_hidden()
-    page.context.close()
+def test_a_node_without_experiments_shows_no_panel(chromium: Browser, tmp_path: Path) -> None:
+    with serving(tmp_path, None) as served:
+        page = chromium.new_context(viewport=DESKTOP).new_page()
+        page.goto(f"{served.address}/ops")
+        expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+        expect(page.locator("#experiments")).to_be_hidden()
+        page.context.close()
