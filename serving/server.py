@@ -147,8 +147,9 @@ def application(
         # These may lag behind: nothing that a viewer is shown waits for them.
         unhurried = [operations]
         if node.experiments is not None:
-            outcomes = node.experiments.follow
-            unhurried.append(Follower(kafka, [FEEDBACK, PURGES], outcomes, wait_ms=250, at_once=50, name="experiments"))
+            told, since = node.experiments.follow, node.experiments.since_ms
+            follower = Follower(kafka, [FEEDBACK, PURGES], told, from_ms=since, wait_ms=250, at_once=50, name="experiments")
+            unhurried.append(follower)
         node.ops.letters.connect(DeadLetters(kafka), operations.caught_up.is_set)
         probes = [Probe("broker", node.ops.offsets(KafkaBroker(kafka))), Probe("redis", viewers.ping)]
         if triton is not None and triton.http_url:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from serving.experiments.analysis import analysed
 from serving.experiments.assignment import labelled
-from serving.experiments.settings import ExperimentSettings
+from serving.experiments.settings import ExperimentSettings, since_ms
 from serving.experiments.tally import Tally
 from serving.experiments.view import ExperimentView
 from serving.recent import Recent
@@ -22,6 +22,7 @@ class ExperimentOutcomes:
     """Tallies of the experiments that run. Safe to use from several threads."""
 
     def __init__(self, settings: ExperimentSettings) -> None:
+        self.since_ms = since_ms(settings.running)
         self._alpha = settings.alpha
         self._tallies = {each.name: Tally(each, settings.viewers_in_memory) for each in settings.running}
         self._pages: Recent[bool] = Recent(_PAGES_KEPT)
@@ -71,7 +72,7 @@ class ExperimentOutcomes:
         self._pages.put(feedback.request_id, True)
         for experiment, arm in arms.items():
             tally = self._tallies.get(experiment)
-            if tally is not None:
+            if tally is not None and feedback.served_at >= (since_ms([tally.experiment]) or 0):
                 tally.take(feedback.user_id, arm, feedback.items)
 
     def _forget(self, user_id: str, at: int) -> int:

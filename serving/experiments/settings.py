@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from serving.settings import ColdStartSettings, FeedSettings, WeightSettings
 
@@ -74,6 +74,9 @@ class Experiment(BaseModel):
     name: Named = Field(description="viewers are drawn by it: under another name, it is another draw")
     arms: list[Arm] = Field(min_length=2, max_length=8)
     metric: Metric = Field("reward", description="what decides, per impression")
+    since: AwareDatetime | None = Field(
+        None, description="pages served before do not count; without it a node reads 30 days of feedback at its start"
+    )
     guardrails: list[Guardrail] = Field(default_factory=_guardrails)
 
     @model_validator(mode="after")
@@ -93,7 +96,7 @@ class ExperimentSettings(BaseModel):
     running: list[Experiment] = Field(
         default_factory=list,
         description='each is { name = "…", arms = [{ name = "control", share = 0.5 }, { name = "…", share = 0.5, changes = { '
-        '"weights.freshness" = 0.5 } }] }, and may have a metric and guardrails',
+        '"weights.freshness" = 0.5 } }] }, and may have a metric, guardrails, and since when it counts',
     )
     alpha: float = Field(
         0.05, gt=0, le=0.5, description="how often an arm that changes nothing may be said to differ, however often one looks"
@@ -117,6 +120,13 @@ class ExperimentSettings(BaseModel):
         if len(longest) > _LONGEST_LABEL:
             raise ValueError(f"the label {longest!r} would have {len(longest)} characters, at most {_LONGEST_LABEL} fit")
         return self
+
+
+def since_ms(experiments: Iterable[Experiment]) -> int | None:
+    """Return since when pages count for any of `experiments`, Unix ms; None: from the beginning."""
+    since = [experiment.since for experiment in experiments]
+    known = [int(at.timestamp() * 1000) for at in since if at is not None]
+    return min(known) if known and len(known) == len(since) else None
 
 
 def feed_of(feed: FeedSettings, arms: Iterable[Arm]) -> FeedSettings:

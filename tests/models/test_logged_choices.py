@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -63,6 +64,16 @@ def test_places_that_do_not_name_their_rivals_are_left_out_and_counted(tmp_path:
     FeedbackLog(tmp_path).add([page("r1", "ann", place(1, "a", 0.5, 1.0), place(5, "b", 0.5, 1.0, c=0.5))])
     choices = read(tmp_path)
     assert (len(choices), choices.incomplete) == (1, 1)
+
+
+def test_files_from_before_rivals_were_told_of_are_read_beside_newer_ones(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([page("r1", "ann", place(1, "a", 0.5, 1.0), place(5, "sole", 1.0, 2.0))], name="old")
+    (old,) = tmp_path.glob("day=*/part-old.parquet")
+    pq.write_table(pq.ParquetFile(old).read().drop_columns(["rivals"]), old)
+    log.add([page("r2", "bob", place(1, "b", 0.75, 3.0, a=0.25))])
+    choices = read(tmp_path)
+    assert (sorted(choices.rewards.tolist()), choices.incomplete) == ([2.0, 3.0], 1)
 
 
 def test_a_log_in_which_nothing_was_left_to_chance_is_refused(tmp_path: Path) -> None:

@@ -180,3 +180,31 @@ async def test_what_came_of_an_experiment_is_followed_and_an_erased_viewer_is_no
     assert producer.close() == 0
     async with serving(stack, experiments) as http:
         await until(counted(1, 1))
+
+
+async def test_a_follower_begins_where_it_is_told_to(stack, follow):
+    heard = follow(SLATES)
+
+    async def sent(request_id: str) -> Followed:
+        producer = EventProducer(stack.settings.kafka)
+        producer.send(SLATES, Slate(request_id=request_id, user_id="late", items=(), served_at=1))
+        assert producer.close() == 0
+
+        async def came() -> bool:
+            return any(each.event.request_id == request_id for each in heard)
+
+        await until(came)
+        return next(each for each in heard if each.event.request_id == request_id)
+
+    before = await sent("before")
+
+    async def is_later() -> bool:
+        return time.time_ns() // 1_000_000 > before.appended_at + 1
+
+    await until(is_later)
+    await sent("after")
+    got: list[Followed] = []
+    settings = stack.settings.kafka
+    late = Follower(settings, [SLATES], got.extend, from_ms=before.appended_at + 1, name="late").start(timeout_s=20.0)
+    late.close()
+    assert [each.event.request_id for each in got if each.key == "late"] == ["after"]

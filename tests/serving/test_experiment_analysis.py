@@ -1,6 +1,7 @@
 """What is said of experiments: right however often one looks, of viewers, and without those who were erased."""
 
 import itertools
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,18 @@ def test_viewers_in_no_arm_and_arms_that_are_gone_do_not_count() -> None:
     seen = outcomes()
     seen.follow([page("ann", "control"), page("bob", "fresher=old"), page("kim", "other=fresh"), page("lee", "")])
     assert [arm.viewers for arm in arms(seen)] == [0, 0]
+
+
+def test_pages_from_before_an_experiment_counts_do_not_count() -> None:
+    since = datetime.fromtimestamp(NOW / 1000, UTC)
+    later = EXPERIMENT.model_copy(update={"since": since})
+    seen = ExperimentOutcomes(ExperimentSettings(running=[later]))
+    seen.follow([page("ann", "fresher=fresh", at=NOW - 1), page("bob", "fresher=fresh", at=NOW)])
+    assert arms(seen)[1].viewers == 1
+    assert seen.since_ms == NOW
+    # Where one of them has no beginning, all must be read.
+    other = EXPERIMENT.model_copy(update={"name": "other"})
+    assert ExperimentOutcomes(ExperimentSettings(running=[later, other])).since_ms is None
 
 
 def test_feedback_that_comes_twice_counts_once() -> None:

@@ -19,6 +19,9 @@ from streams.flows.feedback_log import SCHEMA
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 SOURCE = "exploration"
+_COLUMNS = [
+    "request_id", "user_id", "video_id", "position", "propensity", "reward", "rivals", "policy_version", "served_at",
+]  # fmt: skip
 # Propensities are sums of shares of draws: what is further from 1 lacks a contestant.
 _WHOLE = 1e-6
 
@@ -75,7 +78,7 @@ def read(folder: Path) -> LoggedChoices:
     explored = pc.field("source") == SOURCE
     main = log.count_rows(filter=~explored)
     # A merge that was cut short leaves rows twice until the next one.
-    places = _once(log.to_table(filter=explored))
+    places = _once(log.to_table(columns=_COLUMNS, filter=explored))
     _check(folder, places)
     choices, incomplete = _whole(places)
     if not choices.num_rows:
