@@ -3,23 +3,19 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from models.ranking.evaluation import off_policy_page
 from models.ranking.evaluation.logged_choices import read
-from models.ranking.evaluation.off_policy import evaluate
+from models.ranking.evaluation.off_policy import Estimate, evaluate
 from models.ranking.evaluation.reward_model import FOLDS, expected_rewards, explained
-
-if TYPE_CHECKING:
-    from models.ranking.evaluation.off_policy import Estimate
 
 
 def judged(
     folder: Path, console: Console, *, clip: float | None, seed: int, page: Path
-) -> "tuple[dict[str, str], dict[str, Estimate]]":
+) -> tuple[dict[str, str], dict[str, Estimate]]:
     """Judge all policies that the log in `folder` can judge; return what was looked at, and what they would have earned.
 
     Raises:
@@ -50,7 +46,7 @@ def judged(
     return facts, estimates
 
 
-def show(estimates: "dict[str, Estimate]", console: Console, *, choices: int, main: int) -> None:
+def show(estimates: dict[str, Estimate], console: Console, *, choices: int, main: int) -> None:
     """Print a row for each policy, and why one is not to be trusted."""
     table = Table("policy", "IPS (95 %)", "SNIPS (95 %)", "DR (95 %)", "effective", "bias of clipping", box=None)
     for name, of in estimates.items():
