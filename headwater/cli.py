@@ -11,6 +11,7 @@ from headwater.commands.dead_letters import dead_letters
 from headwater.commands.demo import demo
 from headwater.commands.evaluate import evaluate
 from headwater.commands.feast import feast
+from headwater.commands.learn import learn
 from headwater.commands.replay import replay
 from headwater.commands.upload import upload
 from headwater.flows import FlowName
@@ -145,6 +146,7 @@ def list_topics() -> None:
 
 
 app.command(rich_help_panel=RUN)(demo)
+app.command(rich_help_panel=RUN)(learn)
 app.command(rich_help_panel=DATA)(replay)
 app.command(rich_help_panel=DATA)(upload)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=DATA)

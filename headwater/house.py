@@ -200,6 +200,8 @@ class House:
     def _start_children(self) -> None:
         for name in FLOWS:
             self._child(f"flow-{name}", "headwater.wiring:run_flow", name, self.settings)
+        if self.settings.learning.every_s:
+            self._child("learner", "headwater.wiring:run_learner", self.settings)
         self._child("api", "headwater.wiring:run_api", self.settings)
         for child in self._children.values():
             self._roll.started(child.name, child.pid)

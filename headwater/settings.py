@@ -18,7 +18,7 @@ from deploy.local import vllm
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import LOCAL, MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
+from models.settings import LOCAL, LearningSettings, MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
 from serving.experiments.settings import ExperimentSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)
     experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
+    learning: LearningSettings = Field(default_factory=LearningSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     stack: StackSettings = Field(default_factory=StackSettings)
     audience: AudienceSettings = Field(default_factory=AudienceSettings)

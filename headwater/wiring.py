@@ -19,6 +19,7 @@ from feature_repo.reader import FeatureReader
 from feature_repo.writer import FeatureWriter
 from headwater.arenas import share_arenas
 from headwater.flows import FlowName
+from headwater.learning import keep_learning
 from headwater.settings import Settings
 from headwater.stored_media import forget_files
 from models.perception.agent import PerceptionAgent
@@ -77,6 +78,11 @@ def run_api(settings: Settings) -> None:
         settings.triton,
         settings.experiments,
     )
+
+
+def run_learner(settings: Settings) -> None:
+    """Let models learn as feedback comes, until it is told to stop."""
+    keep_learning(settings)
 
 
 def apply_features(settings: Settings) -> None:

@@ -28,6 +28,21 @@ class TritonSettings(BaseModel):
     )
 
 
+class LearningSettings(BaseModel):
+    """How models learn from what viewers did while the house runs."""
+
+    every_s: float = Field(
+        300.0,
+        ge=0,
+        description="how often models learn; more often is fresher and takes the cores longer; 0: only `headwater learn`",
+    )
+    least_places: int = Field(
+        5_000, ge=1, description="places of pages with feedback that came since the last time; fewer teach nothing new"
+    )
+    releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
+    seed: int = Field(0, ge=0, description="of all that is drawn while learning")
+
+
 class StepSettings(BaseModel):
     """How long each step of understanding a video's frames may take. One that takes longer is left out of its perception.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from serving.columns import Columns, Rows
 from serving.index import VectorIndex
 from serving.settings import FeedSettings
+from serving.spaces import Space
 from streams.codec import MAX_AHEAD_MS
 from streams.events import LiveEnded, Perception, Takedown, Upload, VideoStats
 from streams.follower import Followed
@@ -26,6 +27,9 @@ _REST_MS = 60_000
 
 # The last videos that came, which may be on no shelf yet: more than come between two renewals cost each request time.
 ARRIVALS = 200
+
+# Videos that join a space at a time: while they do, no other video comes or goes.
+_FILLED_AT_ONCE = 64
 
 
 class Card(Struct, frozen=True):
@@ -48,6 +52,7 @@ class Catalogue:
         self.index = VectorIndex(settings)
         self.live: set[int] = set()
         self.newest: deque[int] = deque(maxlen=ARRIVALS)
+        self._spaces: list[Space] = []
         self._max_age_ms = int(settings.max_age_h * 3_600_000)
         self._writing = threading.RLock()
         self._row: dict[str, int] = {}
@@ -160,6 +165,8 @@ class Catalogue:
             self.columns.embedding[rows] = vectors
             self.columns.alive[rows] = True
             self.index.add(rows, vectors)
+            for space in self._spaces:
+                space.add(rows, [self.card(row) for row in rows.tolist()], vectors)
             for row, perception, known_before in zip(rows.tolist(), kept, moved.tolist(), strict=True):
                 if not known_before:
                     self._row[perception.video.video_id] = row
@@ -191,8 +198,30 @@ class Catalogue:
                 self.live.discard(row)
                 self._by_author[int(self.columns.author[row])].discard(row)
                 self._resting.append((now_ms + _REST_MS, row))
-            self.index.remove(np.array(rows, dtype=np.int64))
+            gone = np.array(rows, dtype=np.int64)
+            self.index.remove(gone)
+            for space in self._spaces:
+                space.remove(gone)
             return len(rows)
+
+    def fill(self, space: Space, stopped: threading.Event) -> None:
+        """Add every servable video to a space, and keep it so; `stopped` ends it early."""
+        with self._writing:
+            self._spaces = [*self._spaces, space]
+            # What comes from now on is added as it comes.
+            rows = self.alive()
+        for start in range(0, len(rows), _FILLED_AT_ONCE):
+            if stopped.is_set():
+                return
+            with self._writing:
+                part = rows[start : start + _FILLED_AT_ONCE]
+                part = part[self.columns.alive[part]]
+                space.add(part, [self.card(row) for row in part.tolist()], self.vectors(part))
+
+    def leave(self, space: Space) -> None:
+        """Let go of a space."""
+        with self._writing:
+            self._spaces = [each for each in self._spaces if each is not space]
 
     def evict(self, *, now_ms: int) -> int:
         """Remove what is too old, and forget what can no longer come back; return how many videos went."""
@@ -232,6 +261,7 @@ class Catalogue:
         columns.author[row] = author
         # A video of tomorrow would be the freshest until then, and never too old.
         columns.uploaded_at[row] = min(video.uploaded_at, now_ms)
+        columns.duration_ms[row] = video.duration_ms or 0
         columns.unsafe[row] = max(perception.safety.values(), default=0.0)
         if video.kind == "live":
             columns.live[row] = True

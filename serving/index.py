@@ -1,6 +1,7 @@
 """The vector index: which rows of the catalogue are nearest to a vector, among 100,000 in a fraction of a millisecond."""
 
 import threading
+from typing import Literal
 
 import numpy as np
 
@@ -19,17 +20,25 @@ _CHUNK, _BULK_CHUNK, _BULK = 64, 1000, 200
 
 
 class VectorIndex:
-    """An HNSW graph over catalogue rows by cosine, in int8: scores are made exact later, from the catalogue's vectors.
+    """An HNSW graph over catalogue rows, by cosine in int8 unless told otherwise: scores are made exact later, by the vectors.
 
     One lock serves adds and searches: the graph tolerates neither a search while it grows nor two removals at once.
     """
 
-    def __init__(self, settings: FeedSettings) -> None:
+    def __init__(
+        self,
+        settings: FeedSettings,
+        *,
+        dimensions: int = DIMENSIONS,
+        metric: Literal["cos", "ip"] = "cos",
+        dtype: Literal["i8", "f16"] = "i8",
+    ) -> None:
+        """`metric` "ip" finds the largest dot products, which lengths count for: int8 would lose those."""
         self._lock = threading.Lock()
         self._index = Index(
-            ndim=DIMENSIONS,
-            metric="cos",
-            dtype="i8",
+            ndim=dimensions,
+            metric=metric,
+            dtype=dtype,
             connectivity=settings.index_connectivity,
             expansion_add=settings.index_expansion_add,
             expansion_search=settings.index_expansion_search,
@@ -38,8 +47,8 @@ class VectorIndex:
     def __len__(self) -> int:
         return len(self._index)
 
-    def add(self, rows: Rows, vectors: NDArray[np.float16]) -> None:
-        """Add `vectors`, shape (n, 384), under `rows`, none of which may be in the index."""
+    def add(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
+        """Add `vectors`, shape (n, d), under `rows`, none of which may be in the index."""
         chunk = _BULK_CHUNK if len(rows) >= _BULK else _CHUNK
         for start in range(0, len(rows), chunk):
             part = slice(start, start + chunk)
@@ -53,7 +62,7 @@ class VectorIndex:
                 self._index.remove(rows.astype(np.uint64))
 
     def nearest(self, vectors: NDArray[np.float32], count: int) -> Rows:
-        """Return the rows nearest to each of `vectors`, shape (n, 384): `count` each at most, each row once, unordered."""
+        """Return the rows nearest to each of `vectors`, shape (n, d): `count` each at most, each row once, unordered."""
         if len(vectors) == 0 or len(self._index) == 0:
             return np.empty(0, dtype=np.int64)
         with self._lock:

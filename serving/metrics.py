@@ -28,6 +28,9 @@ class Metrics:
         self.accepted = Counter("headwater_events_accepted", "events that the broker has", ["type"], registry=registry)
         self.slates = Counter("headwater_slates", "pages served", registry=registry)
         self.slates_lost = Counter("headwater_slates_lost", "slate events that found the queue full", registry=registry)
+        self.model_loads = Counter(
+            "headwater_model_loads", "releases of learned models that came", ["model", "outcome"], registry=registry
+        )
         self._stages = Histogram(
             "headwater_feed_stage_seconds", "time of a stage", ["kind", "stage"], buckets=_STAGE_SECONDS, registry=registry
         )

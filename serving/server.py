@@ -38,7 +38,7 @@ from streams.kafka import EventProducer, KafkaSettings, check_broker
 from streams.lossy import LossyProducer
 from streams.ports import ViewerSource
 from streams.settings import TelemetrySettings
-from streams.topics import DEAD_LETTERS, FEEDBACK, HEARTBEATS, PLANS, PURGES, SPANS
+from streams.topics import DEAD_LETTERS, FEEDBACK, HEARTBEATS, PLANS, PURGES, RELEASES, SPANS
 from streams.tracing import open_tracer
 
 log = logging.getLogger(__name__)
@@ -144,8 +144,11 @@ def application(
         operations = Follower(
             kafka, [HEARTBEATS, DEAD_LETTERS, PURGES], node.follow_operations, wait_ms=250, at_once=50, name="operations"
         )
+        # Apart from all others: a model takes seconds to load.
+        releases = Follower(kafka, [RELEASES], node.models.follow, name="releases")
+        held.callback(node.feed.spaces.close)
         # These may lag behind: nothing that a viewer is shown waits for them.
-        unhurried = [operations]
+        unhurried = [operations, releases]
         if node.experiments is not None:
             told, since = node.experiments.follow, node.experiments.since_ms
             follower = Follower(kafka, [FEEDBACK, PURGES], told, from_ms=since, wait_ms=250, at_once=50, name="experiments")

@@ -4,6 +4,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,28 +16,40 @@ LEAST = {"words": 3, "pairs": 5, "grams": 5}
 GRAM = 4
 
 
+@dataclass(frozen=True)
+class Group:
+    """The terms of one kind: its `name`, each term's column among the group's, and how rare each is."""
+
+    name: str
+    columns: dict[str, int]
+    rarity: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Terms:
-    """The terms of titles, by groups: "words", "pairs" of words and "grams" of four letters, each weighed by tf-idf.
+    """The terms of titles, by groups: "words", "pairs" of words and "grams" of four letters, each weighed by tf-idf."""
 
-    Made from the titles that are known; a new title's unknown terms count nothing.
-    """
+    groups: tuple[Group, ...]
 
-    def __init__(self, texts: Sequence[str], groups: Sequence[str]) -> None:
-        self._groups = [(group, *_vocabulary(texts, group)) for group in groups]
+    @staticmethod
+    def made_of(texts: Sequence[str], groups: Sequence[str]) -> "Terms":
+        """Return the terms of the titles that are known; a new title's unknown terms count nothing."""
+        return Terms(tuple(_group(texts, group) for group in groups))
 
     def __len__(self) -> int:
-        return sum(len(columns) for _, columns, _ in self._groups)
+        return sum(len(group.columns) for group in self.groups)
 
     def of(self, texts: Sequence[str]) -> sparse.csr_matrix:
         """Return the weights of texts' terms, float32 (n, terms): each group of unit length, or nothing."""
-        parts = [_weights(texts, _SPLIT[group], columns, rarity) for group, columns, rarity in self._groups]
+        parts = [_weights(texts, _SPLIT[group.name], group.columns, group.rarity) for group in self.groups]
         return sparse.hstack(parts or [sparse.csr_matrix((len(texts), 0), dtype=np.float32)]).tocsr()
 
 
-def _vocabulary(texts: Sequence[str], group: str) -> tuple[dict[str, int], dict[str, float]]:
+def _group(texts: Sequence[str], group: str) -> Group:
     seen = Counter(term for text in texts for term in set(_SPLIT[group](text)))
     kept = sorted(term for term, count in seen.items() if LEAST[group] <= count <= len(texts) / 2)
-    return {term: at for at, term in enumerate(kept)}, {term: math.log(len(texts) / seen[term]) for term in kept}
+    rarity = {term: math.log(len(texts) / seen[term]) for term in kept}
+    return Group(group, {term: at for at, term in enumerate(kept)}, rarity)
 
 
 def _weights(

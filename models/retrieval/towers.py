@@ -27,9 +27,19 @@ BUMPS = 16
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How what is in any video becomes numbers: the embedding of its title less `centre`, by `scale`, and its terms."""
+
+    centre: Vector
+    scale: float
+    terms: Terms
+
+
+@dataclass(frozen=True)
 class Known:
     """What is known of m videos before training, as the video tower takes it."""
 
+    reading: Reading
     titles: Tensor
     terms: Sparse
     appeared: Tensor
@@ -46,11 +56,14 @@ class Known:
 def known(log: WatchLog, titles: Vector, recipe: Recipe, device: torch.device) -> Known:
     """Return what a log and the embeddings of its videos' titles, (m, d), tell."""
     watched = log.counts() > 0
-    centred = titles - titles[watched].mean(axis=0) if watched.any() else titles
-    scaled = centred / max(float(np.linalg.norm(centred, axis=1).mean()), 1e-9)
+    centre = titles[watched].mean(axis=0) if watched.any() else np.zeros(titles.shape[1], np.float32)
+    centred = titles - centre
+    scale = max(float(np.linalg.norm(centred, axis=1).mean()), 1e-9)
+    terms = Terms.made_of([log.texts[row] for row in np.flatnonzero(watched)], recipe.terms)
     return Known(
-        titles=torch.from_numpy(np.asarray(scaled, np.float32)).to(device),
-        terms=Sparse(Terms([log.texts[row] for row in np.flatnonzero(watched)], recipe.terms).of(log.texts), device),
+        reading=Reading(centre, scale, terms),
+        titles=torch.from_numpy(np.asarray(centred / scale, np.float32)).to(device),
+        terms=Sparse(terms.of(log.texts), device),
         appeared=torch.from_numpy(appeared(log)).to(device),
         neighbours=Sparse(neighbours(log), device),
         counts=torch.from_numpy(log.counts()).float().to(device),
@@ -82,9 +95,9 @@ class VideoTower(nn.Module):
 
     def forward(self) -> Tensor:
         content = self.content()
-        return content + self._watched(content) + self._appearance()
+        return content + self.watched(content) + self._appearance()
 
-    def _watched(self, content: Tensor) -> Tensor:
+    def watched(self, content: Tensor) -> Tensor:
         """Return what watches tell: its id, the surer the more there are, and its neighbours. Nothing of a new video."""
         if self.ids is None:
             return torch.zeros_like(content)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from serving.settings import ColdStartSettings, FeedSettings, WeightSettings
+from serving.settings import ColdStartSettings, FeedSettings, ObjectiveSettings, WeightSettings
 
 Metric = Literal["reward", "watch_s", "completes", "likes", "skips", "reports"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -19,6 +19,7 @@ _LONGEST_LABEL = 128
 OPTIONS = frozenset(
     {
         *(f"weights.{name}" for name in WeightSettings.model_fields),
+        *(f"objectives.{name}" for name in ObjectiveSettings.model_fields),
         *(f"cold_start.{name}" for name in ColdStartSettings.model_fields if name not in ("impressions", "max_age_h")),
         "author_decay", "author_floor", "author_gap", "mmr_lambda", "mmr_top", "off", "pool_size", "recent_likes", "smoothing",
         "source_size", "unsafe_above",

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
 from serving.experiments.variants import Variants
+from serving.feed.effects.exposure import CountExposure
 from serving.feed.effects.served import RememberServed
 from serving.feed.effects.slate_event import SlateEvent
+from serving.feed.fairness.steering import Fairness
 from serving.feed.filters.blocked import Blocked
 from serving.feed.filters.seen import Seen
 from serving.feed.filters.servable import Servable
@@ -19,15 +22,20 @@ from serving.feed.hydrators.plan import PlanHydrator
 from serving.feed.hydrators.seen import SeenHydrator
 from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
+from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
+from serving.feed.ranking import RankingFeatures
 from serving.feed.scorers.again import Again
+from serving.feed.scorers.author_exposure import AuthorExposure
 from serving.feed.scorers.engagement import Engagement
 from serving.feed.scorers.followed import FollowedAuthor
 from serving.feed.scorers.freshness import Freshness
 from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
+from serving.feed.scorers.ranked import Ranked
 from serving.feed.scorers.steering import Steering
+from serving.feed.scorers.wanted import WantedScore
 from serving.feed.selector import PageSelector
 from serving.feed.sources.asked import AskedFor
 from serving.feed.sources.exploration import Exploration
@@ -38,11 +46,16 @@ from serving.feed.sources.planned import Planned
 from serving.feed.sources.popular import Popular
 from serving.feed.sources.similar_to_interests import SimilarToInterests
 from serving.feed.sources.similar_to_recent import SimilarToRecent
+from serving.feed.sources.wanted_next import WantedNext
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
+from serving.spaces import Spaces
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
+
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
 
 _HOUR_MS = 3_600_000
 
@@ -52,10 +65,12 @@ class Feed:
     """What one API node remembers, and the pipeline over it."""
 
     catalogue: Catalogue
+    spaces: Spaces
     shelves: Shelves
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
+    fairness: Fairness
     pipeline: FeedPipeline
     variants: Variants | None = None
 
@@ -64,31 +79,53 @@ class Feed:
         return self.pipeline if self.variants is None else self.variants.of(user_id)
 
     def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
-        """Let old videos leave and fill the shelves anew; call it every few seconds, from any thread."""
+        """Let old videos leave, fill the shelves anew and steer exposure; call it every few seconds, from any thread."""
         self.catalogue.evict(now_ms=now_ms)
         self.shelves.renew(now_ms=now_ms, rng=rng)
+        self.fairness.renew(now_ms=now_ms)
 
 
 def build_feed(
     settings: FeedSettings,
     source: ViewerSource,
     publish: Callable[[Slate, str | None], None],
+    *,
+    ranker: "Callable[[], Ranker | None]" = lambda: None,
     experiments: ExperimentSettings | None = None,
 ) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
+
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
 
     Raises:
         ValueError: a stage that can't be off, of the feed or of an experiment's arm.
     """
     catalogue = Catalogue(settings)
     memory = _Memory(
-        catalogue, Shelves(catalogue, settings), Viewers(source, settings), Plans(settings), LastPages(settings), publish
+        catalogue=catalogue,
+        spaces=Spaces(catalogue, settings),
+        shelves=Shelves(catalogue, settings),
+        fairness=Fairness(catalogue, settings),
+        viewers=Viewers(source, settings),
+        plans=Plans(settings),
+        last_pages=LastPages(settings),
+        publish=publish,
+        ranker=ranker,
     )
-    pipeline = _pipeline(settings, memory, "control")
     variants = None
     if experiments is not None and experiments.running:
         variants = Variants(experiments, settings, lambda changed, arm: _pipeline(changed, memory, arm))
-    return Feed(catalogue, memory.shelves, memory.viewers, memory.plans, memory.last_pages, pipeline, variants)
+    return Feed(
+        catalogue,
+        memory.spaces,
+        memory.shelves,
+        memory.viewers,
+        memory.plans,
+        memory.last_pages,
+        memory.fairness,
+        _pipeline(settings, memory, "control"),
+        variants,
+    )
 
 
 @dataclass(frozen=True)
@@ -96,15 +133,18 @@ class _Memory:
     """What the pipelines of all arms share."""
 
     catalogue: Catalogue
+    spaces: Spaces
     shelves: Shelves
+    fairness: Fairness
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
     publish: Callable[[Slate, str | None], None]
+    ranker: "Callable[[], Ranker | None]"
 
 
 def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:
-    catalogue, shelves = memory.catalogue, memory.shelves
+    catalogue, spaces, shelves, fairness = memory.catalogue, memory.spaces, memory.shelves, memory.fairness
     size, weights = settings.source_size, settings.weights
     stages = Stages(
         hydrators=(
@@ -112,10 +152,12 @@ def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline
             PlanHydrator(memory.plans),
             SeenHydrator(catalogue, memory.last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
+            WantedHydrator(catalogue, spaces),
         ),
         sources=(
             AskedFor(catalogue.index, size),
             Planned(catalogue),
+            WantedNext(size),
             SimilarToRecent(catalogue.index, size),
             SimilarToInterests(catalogue.index, size),
             Followed(catalogue, size),
@@ -131,18 +173,25 @@ def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline
             TooOld(catalogue, int(settings.max_age_h * _HOUR_MS)),
             Seen(),
         ),
-        scorers=(
+        features=RankingFeatures(catalogue),
+        ranker=Ranked(memory.ranker, settings.objectives),
+        by_hand=(
             Interest(weights.interest),
+            WantedScore(weights.wanted),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
             LiveRoom(catalogue, weights.live),
+        ),
+        scorers=(
             PlanRank(catalogue, weights.plan),
             Steering(weights.steering),
+            AuthorExposure(catalogue, fairness),
             Again(),
         ),
-        selector=PageSelector(catalogue, shelves, settings),
+        selector=PageSelector(catalogue, shelves, settings, fairness),
         effects=(
+            CountExposure(fairness, shelves),
             RememberServed(catalogue, memory.last_pages),
             SlateEvent(memory.publish, settings.policy_version, arm),
         ),

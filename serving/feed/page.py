@@ -22,7 +22,10 @@ class StageTrace(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PlacedItem:
-    """One place of a page; `parts` add up to `score`. `rivals` are those who could have won it, by id."""
+    """One place of a page; `parts` add up to `score`, `features` are what the ranker saw, packed.
+
+    `rivals` are the ids of the videos that chance could have put here instead, with their propensities.
+    """
 
     row: int
     card: Card
@@ -35,6 +38,7 @@ class PlacedItem:
     reason: str
     new: bool
     parts: dict[str, float]
+    features: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.columns import Rows, among
+from serving.columns import Floats, Rows, among
+from serving.spaces import Space
 from streams.events import Plan
 from streams.features import ViewerFeatures
 from streams.state.interests import DIMENSIONS
@@ -38,6 +39,14 @@ class Wishes:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """What the viewer tower says that a viewer wants next, (width,), in a space: one release's, whatever serves meanwhile."""
+
+    space: Space
+    vector: Floats
+
+
+@dataclass(frozen=True)
 class Query:
     """A request for `limit` videos at `now_ms`; all chance in it comes from `rng`."""
 
@@ -51,6 +60,7 @@ class Query:
     plan: Plan | None = None
     wishes: Wishes = field(default_factory=Wishes)
     taste: Taste = field(default_factory=Taste)
+    wanted: Wanted | None = None
     # The rows of videos that the viewer saw or was just served, the longest ago first.
     seen: Rows = field(default_factory=lambda: NO_ROWS)
 

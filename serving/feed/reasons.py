@@ -1,5 +1,7 @@
 """Why a video is on the page, in words that its viewer understands."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from models.viewers.steering import about
@@ -13,11 +15,15 @@ _ALIKE = 0.35
 # About a wish by at least this much, as `about` measures it.
 _ASKED_FOR = 0.5
 _LIKE = INTEREST["like"]
+# What a source alone says, where nothing nearer to the viewer is true.
+_GENERAL = {"wanted-next": "Goes with what you watched lately", "popular": "Popular right now"}
 # What was uploaded longer ago was not "just" uploaded.
 _JUST_MS = 24 * 3_600_000
 
 
-def reason(query: Query, row: int, card: Card, catalogue: Catalogue, *, explored: bool, again: bool, popular: bool) -> str:
+def reason(
+    query: Query, row: int, card: Card, catalogue: Catalogue, *, explored: bool, again: bool, found_by: Collection[str]
+) -> str:
     """Return the strongest true reason."""
     vector = catalogue.vectors(np.array([row], dtype=np.int64))[0]
     history = query.viewer.history
@@ -32,7 +38,7 @@ def reason(query: Query, row: int, card: Card, catalogue: Catalogue, *, explored
         return f"From @{card.video.author_id}, whom you follow"
     if explored:
         return "New: you are among the first to see it"
-    general = "Popular right now" if popular else _by_age(query, card)
+    general = next((words for source, words in _GENERAL.items() if source in found_by), None) or _by_age(query, card)
     return _taste(query, card, vector, catalogue) or _planned(query, card) or general
 
 

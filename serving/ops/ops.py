@@ -11,7 +11,8 @@ import msgspec
 from serving.experiments.outcomes import ExperimentOutcomes
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
-from serving.ops.exposure import catalogue_view
+from serving.models import Models
+from serving.ops.exposure import catalogue_view, fairness_view
 from serving.ops.letters import DeadLetterOffice
 from serving.ops.offsets import Broker, Offsets
 from serving.ops.probes import Answer, Probe
@@ -19,7 +20,7 @@ from serving.ops.processes import Processes
 from serving.ops.purge_log import PurgeLog
 from serving.ops.ring import Rings
 from serving.ops.series import remembered, values
-from serving.ops.servers import server_views
+from serving.ops.servers import model_views, server_views
 from serving.ops.view import CatalogueView, OpsView, Sample, TopicView
 from serving.settings import FeedSettings
 from serving.sse import Fanout
@@ -44,6 +45,7 @@ class Ops:
         metrics: Metrics,
         streams_open: Callable[[], int],
         clock: Clock,
+        models: Models,
         experiments: ExperimentOutcomes | None = None,
     ) -> None:
         self.letters = DeadLetterOffice(clock)
@@ -57,6 +59,7 @@ class Ops:
         self._metrics = metrics
         self._streams_open = streams_open
         self._clock = clock
+        self._models = models
         self._first_at: int | None = None
         self._offsets = Offsets()
         self._answers: dict[str, Answer] = {}
@@ -121,9 +124,10 @@ class Ops:
             version=version("headwater"),
             policy_version=self._settings.policy_version,
             flows=flows,
-            servers=server_views(answers, supervised, newest),
+            servers=[*server_views(answers, supervised, newest), *model_views(self._models.states.values(), now_ms)],
             topics=topics,
             catalogue=self._of_catalogue(now_ms),
+            fairness=fairness_view(self._feed.fairness.now, self._settings.fairness),
             feed=self._metrics.feed.view(slates_lost=self._metrics.slates_lost_so_far(), degraded=self._feed.viewers.degraded),
             dead_letters_open=sum(self.letters.index.open_by_flow().values()),
             events_accepted=self._metrics.accepted_so_far(),

@@ -1,7 +1,8 @@
-"""What there is to tell of servers, of the API's nodes and of the supervisor."""
+"""What there is to tell of servers, of the API's nodes, of the supervisor and of the models that serve."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from serving.models import ModelState
 from serving.ops.probes import Answer
 from serving.ops.processes import SUPERVISOR
 from serving.ops.view import ServerView
@@ -15,6 +16,23 @@ def server_views(
     children = supervised or {}
     servers = [_answering(name, answer, children.get(name)) for name, answer in answers.items()]
     return [*servers, *_nodes(newest, children.get("api")), *_supervisor(newest, supervised)]
+
+
+def model_views(states: Iterable[ModelState], now_ms: int) -> list[ServerView]:
+    """Return each learned model that serves or should; of a model that nobody trained there is nothing to tell."""
+    return [_model(state, now_ms) for state in states if state.version or state.refused]
+
+
+def _model(state: ModelState, now_ms: int) -> ServerView:
+    serves = f"{state.version}, loaded {(now_ms - state.loaded_at) // 60_000} min ago" if state.version else "none serves"
+    return ServerView(
+        name=state.name,
+        ok=not state.refused,
+        detail=f"{serves}; refused {state.refused}" if state.refused else serves,
+        restarts=None,
+        answered_ms=None,
+        rss_bytes=0,
+    )
 
 
 def _answering(name: str, answer: Answer, child: Supervised | None) -> ServerView:

@@ -53,6 +53,23 @@ def test_a_choice_is_the_shown_video_first_and_then_its_rivals(tmp_path: Path) -
     assert choices.policies == ("interest-1",)
 
 
+def test_a_place_that_value_got_by_chance_is_a_choice_too(tmp_path: Path) -> None:
+    by_value = Outcome(
+        video_id="a",
+        position=3,
+        propensity=0.75,
+        source="fresh",
+        actions=(),
+        watch_ms=0,
+        reward=1.0,
+        parts={},
+        rivals={"b": 0.25},
+    )
+    FeedbackLog(tmp_path).add([page("r1", "ann", certain(0, "m"), by_value)])
+    choices = read(tmp_path)
+    assert (len(choices), choices.main) == (1, 1)
+
+
 def test_a_row_that_a_cut_short_merge_left_twice_counts_once(tmp_path: Path) -> None:
     made = [page("r1", "ann", place(1, "a", 0.5, 1.0, b=0.5))]
     FeedbackLog(tmp_path).add(made)

@@ -40,18 +40,18 @@ def titles(videos: int = 24) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]
 
 def test_terms_weigh_what_is_rare_more_and_each_group_the_same() -> None:
     texts = ["beef noodles", "beef soup", "beef stew", "chess noodles", "noodles and chess", "chess"]
-    weights = Terms(texts, ("words",)).of(["chess beef noodles", "unknown words only", "beef beef"]).toarray()
+    weights = Terms.made_of(texts, ("words",)).of(["chess beef noodles", "unknown words only", "beef beef"]).toarray()
     assert np.linalg.norm(weights, axis=1) == pytest.approx([1, 0, 1])
-    assert len(Terms(texts, ("words", "pairs", "grams"))) >= len(Terms(texts, ("words",)))
+    assert len(Terms.made_of(texts, ("words", "pairs", "grams"))) >= len(Terms.made_of(texts, ("words",)))
 
 
 def test_terms_of_any_script_are_words() -> None:
     texts = ["牛肉 面条", "牛肉 汤", "牛肉 饭", "как дела", "как", "как ты", "x", "y"]
-    assert (Terms(texts, ("words",)).of(["牛肉", "КАК"]).toarray().sum(axis=1) > 0).all()
+    assert (Terms.made_of(texts, ("words",)).of(["牛肉", "КАК"]).toarray().sum(axis=1) > 0).all()
 
 
 def test_no_groups_are_no_terms() -> None:
-    assert Terms(["a title"], ()).of(["a title", "another"]).shape == (2, 0)
+    assert Terms.made_of(["a title"], ()).of(["a title", "another"]).shape == (2, 0)
 
 
 def test_videos_appear_in_the_order_in_which_they_are_watched() -> None:

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.feed.diversity import arrange
-from serving.feed.exploration import RIVALS_KEPT, compete
+from serving.feed.exploration import RIVALS_KEPT, Contest, Lottery
 from serving.settings import FeedSettings
 
 SETTINGS = FeedSettings()
@@ -15,9 +15,9 @@ def unit_vectors(n, seed):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def contest(known, *, seed, places=2, draws=64):
+def opened(known, *, seed, places=2, draws=64):
     successes, failures, authors = (np.array(column) for column in zip(*known, strict=True))
-    return compete(
+    return Contest(
         np.random.default_rng(seed),
         successes=successes.astype(np.float32),
         failures=failures.astype(np.float32),
@@ -27,6 +27,10 @@ def contest(known, *, seed, places=2, draws=64):
         draws=draws,
         prior=(1.0, 4.0),
     )
+
+
+def contest(known, *, seed, places=2, draws=64):
+    return opened(known, seed=seed, places=places, draws=draws).fill(places)
 
 
 @given(authors=st.lists(st.integers(0, 6), min_size=1, max_size=60), limit=st.integers(1, 20), seed=st.integers(0, 99))
@@ -103,6 +107,22 @@ def test_with_few_draws_too_propensities_weigh_winners_to_any_other_policy():
         # A policy that draws evenly among those that could win: its weights are 1 in the mean where propensities are right.
         weights = np.array([1 / (1 + len(both[place].rivals)) / both[place].propensity for both in picks])
         assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(weights))
+
+
+def test_a_place_that_chance_may_keep_tells_of_all_who_could_have_got_it():
+    known = [(0, 0, 0), (2, 8, 1), (10, 20, 2), (1, 30, 3)]
+    rng, picks = np.random.default_rng(0), []
+    for seed in range(3_000):
+        # By value the fifth, who does not compete, or one who does.
+        by_value = 4 if seed % 2 else 1
+        lottery = Lottery(opened(known, seed=seed, places=1, draws=8), 0.3, kept=bool(rng.random() < 0.3))
+        assert lottery.draw(by_value, np.zeros(5, dtype=np.bool_)) == lottery.pick.index
+        everybody = {lottery.pick.index: lottery.pick.propensity} | lottery.pick.rivals
+        assert np.isclose(sum(everybody.values()), 1.0)
+        assert everybody[by_value] >= 0.7
+        picks.append(lottery.pick)
+    weights = np.array([1 / (1 + len(pick.rivals)) / pick.propensity for pick in picks])
+    assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(weights))
 
 
 def test_what_is_loved_wins_more_often_than_what_is_not():

@@ -1,4 +1,4 @@
-"""What exploration chose, from the feedback log: the video that won each place, who else could have, and what came of it.
+"""What chance chose, from the feedback log: the video that won each place, who else could have, and what came of it.
 
 All other places of a page go to the most valuable with propensity 1: it does not tell what another choice would have brought.
 """
@@ -75,7 +75,8 @@ def read(folder: Path) -> LoggedChoices:
     if not files:
         raise BadLog(f"{folder}: expected a feedback log (day=YYYY-MM-DD/part-….parquet, flows.feedback_log), found none")
     log = ds.dataset(files, schema=SCHEMA, format="parquet")
-    explored = pc.field("source") == SOURCE
+    # Also what value put where chance might have put another: to leave it out would be to look at what came of it.
+    explored = (pc.field("source") == SOURCE) | (pc.field("propensity") < 1.0) | pc.field("propensity").is_null()
     main = log.count_rows(filter=~explored)
     # A merge that was cut short leaves rows twice until the next one.
     places = _once(log.to_table(columns=_COLUMNS, filter=explored))

@@ -5,6 +5,7 @@ import { byId, h } from "../dom.js";
 const SOURCES = {
   "asked-for": "close to what you asked for in words",
   plan: "in the plan that was made for you",
+  "wanted-next": "what goes with what you watched lately",
   "similar-to-recent": "close to a video you liked",
   "similar-to-interests": "close to your interests",
   followed: "by someone you follow",
@@ -17,6 +18,7 @@ const SOURCES = {
 
 const PARTS = {
   interest: "Your interests",
+  "wanted-next": "What you want next",
   engagement: "Others’ engagement",
   freshness: "Freshness",
   "followed-author": "Followed author",
@@ -24,6 +26,13 @@ const PARTS = {
   "plan-rank": "Your plan",
   steering: "Your wishes",
   again: "Seen before",
+  "ranker-complete": "Likely watched to the end",
+  "ranker-watch_share": "How much of it you would watch",
+  "ranker-like": "Likely liked",
+  "ranker-share": "Likely passed on",
+  "ranker-follow": "Likely to make you follow",
+  "ranker-skip": "Likely skipped",
+  "ranker-report": "Likely reported",
 };
 const NOTHING = 0.005;
 

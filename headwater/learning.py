@@ -1,0 +1,152 @@
+"""Learning from the logs of a house: each model in its turn, through the gate, and what passes is released to the nodes."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TimeElapsedColumn
+
+from deploy.local.process import die_with_parent
+from headwater.children import log_to_stderr
+from headwater.settings import Settings
+from models.learning import ranker, towers
+from models.learning.gate import Learned, TooLittle
+from models.learning.releases import BadRelease, opened, write
+from models.learning.watches import size_of, watches_of
+from models.ranking.recipe import Recipe
+from streams.clock import now_ms
+from streams.events import Release
+from streams.follower import Followed, Follower
+from streams.kafka import EventProducer, check_broker
+from streams.topics import RELEASES
+
+log = logging.getLogger(__name__)
+
+# Every decision of the gate, a line of JSON each.
+DECISIONS = "decisions.jsonl"
+
+# Learns from the logs: told the folder of what serves now, and the display to show its steps on.
+Lesson = Callable[[Settings, Path | None, Progress], Learned]
+
+
+class NotReleased(ConnectionError):
+    """The broker did not take the event that tells of a release."""
+
+
+def learn(name: str, settings: Settings, console: Console) -> bool:
+    """Learn one model, say what the gate decided, and release what passed; return whether it did.
+
+    Raises:
+        TooLittle: there is nothing to learn from yet.
+        ConnectionError: the broker is away, so that nobody would hear of a release.
+    """
+    check_broker(settings.kafka, timeout_s=5.0)
+    running = _running(name, settings)
+    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars:
+        learned = LESSONS[name](settings, running, bars)
+    verdict = learned.verdict
+    release = None
+    if verdict.passed:
+        release = write(settings.learning.releases, name, learned.files, figures=verdict.figures, at=now_ms())
+        _publish(settings, release)
+    version = release.version if release else None
+    decision = {"at": now_ms(), "model": name, "passed": verdict.passed, "reason": verdict.reason, "version": version}
+    with _record(settings).open("a") as record:
+        record.write(json.dumps(decision | {"figures": dict(verdict.figures)}) + "\n")
+    console.print(f"{name}: {verdict.reason}: " + (f"released as {version}" if version else "not released"), highlight=False)
+    return verdict.passed
+
+
+def keep_learning(settings: Settings) -> None:
+    """Learn whenever enough feedback came, every `learning.every_s` at most, until the process is ended."""
+    feedback = Path(settings.flows.feedback_log)
+    learned_from = 0
+    while True:
+        time.sleep(settings.learning.every_s)
+        places = size_of(feedback)
+        if places - learned_from >= settings.learning.least_places:
+            learned_from = places
+            for name in LESSONS:
+                _apart(name, settings)
+
+
+def _apart(name: str, settings: Settings) -> None:
+    """Learn in a process of its own: what training took of memory goes with it, and so does whatever goes wrong."""
+    process = multiprocessing.get_context("spawn").Process(target=_learn_apart, args=(name, settings, os.getpid()), name=name)
+    process.start()
+    process.join()
+    if process.exitcode:
+        log.error("%s: learning ended with status %d; what serves stays", name, process.exitcode)
+
+
+def _learn_apart(name: str, settings: Settings, parent: int) -> None:
+    die_with_parent(signal.SIGKILL, parent=parent)
+    # Whatever a viewer waits for goes first.
+    os.nice(19)
+    log_to_stderr()
+    try:
+        learn(name, settings, Console())
+    except TooLittle as error:
+        log.info("%s: nothing to learn from: %s", name, error)
+
+
+def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned:
+    reading = bars.add_task("reading the logs", total=None)
+    watches = watches_of(Path(settings.flows.feedback_log), Path(settings.features.log) / "video_content")
+    bars.update(reading, total=1, completed=1)
+    recipe = towers.recipe_for(len(watches.log), seed=settings.learning.seed)
+    training = bars.add_task("towers", total=towers.steps_of(watches, recipe))
+    return towers.learn(watches, recipe, running=running, done=lambda loss: bars.advance(training))
+
+
+def _ranker(settings: Settings, running: Path | None, bars: Progress) -> Learned:
+    training = bars.add_task("ranker", total=None)
+    learned = ranker.learn(Path(settings.flows.feedback_log), Recipe(seed=settings.learning.seed), running=running)
+    bars.update(training, total=1, completed=1)
+    return learned
+
+
+LESSONS: dict[str, Lesson] = {towers.NAME: _towers, ranker.NAME: _ranker}
+
+
+def _running(name: str, settings: Settings) -> Path | None:
+    """Return the folder of what serves now, None where nothing does or what does is lost."""
+    newest: dict[str, Release] = {}
+
+    def take(batch: list[Followed]) -> None:
+        for followed in batch:
+            if isinstance(followed.event, Release):
+                newest[followed.key] = followed.event
+            else:
+                newest.pop(followed.key, None)
+
+    with closing(Follower(settings.kafka, [RELEASES], take, name="learning").start(timeout_s=30.0)):
+        pass
+    release = newest.get(name)
+    try:
+        return None if release is None else opened(release)
+    except BadRelease as error:
+        log.warning("%s: compared with nothing: %s", name, error)
+        return None
+
+
+def _publish(settings: Settings, release: Release) -> None:
+    producer = EventProducer(settings.kafka)
+    producer.send(RELEASES, release)
+    if left := producer.close():
+        raise NotReleased(
+            f"{release.name} {release.version}: written to {release.uri}, but the broker did not take {left} event"
+        )
+
+
+def _record(settings: Settings) -> Path:
+    folder = settings.learning.releases
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / DECISIONS

@@ -1,0 +1,1 @@
+"""How models and policies learn from what viewers did, and how what they learned is released."""

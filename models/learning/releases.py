@@ -1,0 +1,84 @@
+"""Releases: a model's files in a folder that appears whole, under a name made of what is in them, checked before it is loaded.
+
+Whoever learns writes one and publishes its `Release` event; whoever serves reads the event and opens the folder.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from streams.events import Release
+
+# What the manifest's own form is; a release of another form is refused, and the running model stays.
+FORMAT = 1
+MANIFEST = "release.json"
+# Releases of one name that stay on disk: fewer, and there is less to roll back to.
+KEPT = 5
+
+
+class BadRelease(ValueError):
+    """This release can't be loaded. The message says what was expected, what came and where."""
+
+
+def write(root: Path, name: str, files: Mapping[str, bytes], *, figures: Mapping[str, float], at: int) -> Release:
+    """Write a model's files below `root` and return the event that tells of them; `at` is now, Unix ms.
+
+    The folder appears whole or not at all. Older releases of the name go, but for the newest `KEPT`.
+
+    Raises:
+        OSError: the disk takes it not; nothing is left of it.
+    """
+    digests = {file: hashlib.sha256(content).hexdigest() for file, content in sorted(files.items())}
+    sha256 = _digest(digests)
+    version = f"{datetime.fromtimestamp(at / 1000, UTC):%Y%m%dT%H%M%S}-{sha256[:8]}"
+    folder = root / name / version
+    beside = folder.with_name(f".{version}.{os.getpid()}.tmp")
+    manifest = {"format": FORMAT, "name": name, "version": version, "files": digests, "figures": dict(figures)}
+    try:
+        beside.mkdir(parents=True)
+        for file, content in {**files, MANIFEST: json.dumps(manifest, indent=1).encode()}.items():
+            with (beside / file).open("wb") as out:
+                out.write(content)
+                out.flush()
+                # The event that tells of it may be durable before the disk is.
+                os.fsync(out.fileno())
+        if not folder.exists():
+            beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    for old in sorted(path for path in folder.parent.iterdir() if not path.name.startswith("."))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    uri = folder.resolve().as_uri()
+    return Release(name=name, version=version, uri=uri, sha256=sha256, released_at=at, gate=dict(figures))
+
+
+def opened(release: Release) -> Path:
+    """Return the folder of a release whose every file is as it was written.
+
+    Raises:
+        BadRelease: it is not there, not whole, of another form, or not what the event tells of.
+    """
+    address = urlsplit(release.uri)
+    if address.scheme != "file":
+        raise BadRelease(f"release {release.name} {release.version}: expected a file: URI, got {release.uri!r}")
+    folder = Path(unquote(address.path))
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise BadRelease(f"{folder / MANIFEST}: expected form {FORMAT}; this version of Headwater reads no other")
+        digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in sorted(manifest["files"])}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadRelease(f"{folder}: expected a whole release, got {type(error).__name__}: {error}") from error
+    if _digest(digests) != release.sha256:
+        changed = [file for file, digest in digests.items() if digest != manifest["files"][file]]
+        raise BadRelease(f"{folder}: expected sha256 {release.sha256}, got another; changed: {', '.join(changed) or 'all'}")
+    return folder
+
+
+def _digest(digests: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,97 @@
+"""The learned models of this node, as the topic `releases` names them: each newest release is checked, loaded and swapped in.
+
+Requests go on by what serves meanwhile; a release that can't be loaded changes nothing but what operators are told.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+from prometheus_client import Counter
+
+from models.learning.releases import opened
+from streams.clock import Clock
+from streams.events import Release
+from streams.follower import Followed
+
+log = logging.getLogger(__name__)
+
+
+class Served(Protocol):
+    """Whatever serves one model."""
+
+    def load(self, folder: Path, version: str) -> None:
+        """Let the model in `folder` serve; raises whatever is wrong with it, and then what served before still does."""
+        ...
+
+    def unload(self) -> None:
+        """Serve without such a model."""
+        ...
+
+
+class ModelState(Struct, frozen=True):
+    """Which version of a model serves, since when (Unix ms), and why a newer one does not; empty where there is none."""
+
+    name: str
+    version: str = ""
+    loaded_at: int = 0
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Loads:
+    """Counts releases by what became of them."""
+
+    counter: Counter
+
+    def expect(self, name: str) -> None:
+        """Begin at nothing: a series that appears with its first failure is no alarm's."""
+        for outcome in ("loaded", "refused"):
+            self.counter.labels(name, outcome)
+
+    def loaded(self, name: str) -> None:
+        self.counter.labels(name, "loaded").inc()
+
+    def refused(self, name: str) -> None:
+        self.counter.labels(name, "refused").inc()
+
+
+class Models:
+    """What serves each model by its name. `follow` is for one thread; what it made is read by any."""
+
+    def __init__(self, served: Mapping[str, Served], loads: Loads, clock: Clock) -> None:
+        self._served = served
+        self._loads = loads
+        self._clock = clock
+        self.states = {name: ModelState(name) for name in served}
+        for name in served:
+            loads.expect(name)
+
+    def follow(self, batch: Sequence[Followed]) -> None:
+        """Take over a batch of releases, as a Follower hands it over: of each name the newest, of names unknown here none."""
+        newest = {followed.key: followed.event for followed in batch if followed.key in self._served}
+        for name, event in newest.items():
+            if isinstance(event, Release):
+                self._take(name, event)
+            else:
+                self._served[name].unload()
+                self.states[name] = ModelState(name)
+
+    def _take(self, name: str, release: Release) -> None:
+        if self.states[name].version == release.version:
+            return
+        try:
+            self._served[name].load(opened(release), release.version)
+        except Exception as error:
+            # Whatever is wrong with a file, the process that serves goes on.
+            log.error("%s %s is not loaded, %s stays: %s", name, release.version, self.states[name].version or "none", error)
+            self.states[name] = replace(self.states[name], refused=f"{release.version}: {error}")
+            self._loads.refused(name)
+        else:
+            log.info("%s %s serves", name, release.version)
+            self.states[name] = ModelState(name, release.version, self._clock())
+            self._loads.loaded(name)

@@ -1,0 +1,53 @@
+"""What was learned reaches the nodes: the gate's decision is on record, and the release is on its topic, whole."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from headwater.learning import DECISIONS, learn
+from headwater.settings import Settings
+from models.learning.gate import TooLittle
+from models.learning.releases import opened
+from models.retrieval.served import ServedTowers
+from streams.events import Release
+from streams.follower import Followed, Follower
+from streams.topics import RELEASES
+from tests.conftest import RunningStack
+from tests.models.test_learning import VIDEOS, Logs, content, cycles
+
+pytestmark = pytest.mark.stack
+
+
+@pytest.fixture
+def settings(stack: RunningStack, tmp_path: Path) -> Settings:
+    """The running stack's, with logs and releases of this test's own."""
+    own = stack.settings.model_copy(deep=True)
+    logs = Logs(tmp_path)
+    own.flows.feedback_log, own.features.log = str(logs.feedback), str(tmp_path / "features")
+    own.learning.releases = tmp_path / "releases"
+    return own
+
+
+def released(settings: Settings) -> list[Release]:
+    heard: list[Followed] = []
+    with closing(Follower(settings.kafka, [RELEASES], heard.extend, name="test").start(timeout_s=30.0)):
+        return [followed.event for followed in heard if followed.event is not None]
+
+
+def test_what_passes_is_released_and_every_decision_is_on_record(settings: Settings, tmp_path: Path) -> None:
+    console = Console(quiet=True)
+    with pytest.raises(TooLittle):
+        learn("towers", settings, console)
+    Logs(tmp_path).write(cycles(), [content(video) for video in range(VIDEOS)])
+    assert learn("towers", settings, console)
+    (release,) = released(settings)
+    assert ServedTowers(opened(release), dimensions=384).width
+    # The second time it is compared with the first.
+    learn("towers", settings, console)
+    decisions = [json.loads(line) for line in (settings.learning.releases / DECISIONS).read_text().splitlines()]
+    assert decisions[0]["version"] == release.version
+    assert "hr_at_20_running" not in decisions[0]["figures"]
+    assert decisions[1]["figures"]["hr_at_20_running"] > 0

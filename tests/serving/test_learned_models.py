@@ -1,0 +1,166 @@
+"""Towers in the feed: they bring what is watched next, are swapped while pages are made, and a bad release changes nothing."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from models.learning.releases import write
+from models.retrieval.export import export
+from models.retrieval.log import WatchLog
+from models.retrieval.recipe import Recipe
+from models.retrieval.training import train
+from streams.codec import unpack_vector
+from streams.events import Release, Takedown
+from streams.follower import Followed
+from streams.topics import RELEASES, UPLOADS
+from tests.serving.conftest import HOUR, NOW, TOPICS, World, perception
+
+pytestmark = pytest.mark.anyio
+RECIPE = Recipe(width=32, epochs=12, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=256, terms=("words",))
+VIDEOS = [f"{topic}-{n}" for topic in TOPICS for n in range(12)]
+
+
+def watched() -> WatchLog:
+    """Viewers who watch sports after cooking, which what is in the videos says nothing of; and a few of all the rest."""
+    rng = np.random.default_rng(0)
+    cooking, sports = (np.flatnonzero([name.startswith(topic) for name in VIDEOS]) for topic in ("cooking", "sports"))
+    watches = [[int(rng.choice(cooking)), int(rng.choice(sports))] for _ in range(300)]
+    watches += [rng.choice(len(VIDEOS), 2, replace=False).tolist() for _ in range(30)]
+    return WatchLog(
+        viewer_ids=tuple(str(number) for number in range(len(watches))),
+        video_ids=tuple(VIDEOS),
+        texts=tuple(perception(name, name.split("-")[0]).summary for name in VIDEOS),
+        bounds=np.concatenate([[0], np.cumsum([len(each) for each in watches])]),
+        videos=np.array([video for each in watches for video in each], np.int64),
+        at=np.arange(sum(len(each) for each in watches)),
+    )
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, bytes]:
+    log = watched()
+    embeddings = np.stack([unpack_vector(perception(name, name.split("-")[0]).embedding) for name in VIDEOS])
+    return export(train(log, embeddings, RECIPE), log)
+
+
+@pytest.fixture
+def release(files: dict[str, bytes], tmp_path: Path) -> Release:
+    return write(tmp_path, "towers", files, figures={"hr": 0.5}, at=NOW)
+
+
+def follow(world: World, *releases: Release) -> None:
+    world.node.models.follow([Followed(RELEASES, release.name, release, NOW) for release in releases])
+
+
+@pytest.fixture
+def cook(world: World) -> World:
+    world.add_viewer(likes="cooking", history={"cooking-1": 0.9})
+    return world
+
+
+async def test_towers_bring_what_is_watched_next(cook: World, release: Release) -> None:
+    before = await cook.page()
+    follow(cook, release)
+    after = await cook.page()
+    assert not any("wanted-next" in item.found_by for item in before.items)
+    found = {item.card.video.video_id.split("-")[0] for item in after.items if "wanted-next" in item.found_by}
+    assert "sports" in found
+    scores = {item.card.video.video_id: item.parts["wanted-next"] for item in after.items}
+    assert max(scores, key=scores.__getitem__).startswith("sports")
+    assert all(-1 <= score <= 1 for score in scores.values())
+
+
+async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_it(cook: World, release: Release) -> None:
+    follow(cook, release)
+    cook.put(perception("sports-new", "sports", age_h=0.1))
+    space = cook.node.feed.spaces.current
+    assert space is not None
+    assert len(space.index) == len(cook.catalogue) == 61
+    row = cook.catalogue.row("sports-new")
+    liked = cook.catalogue.rows(["cooking-1"])
+    assert row in space.index.nearest(space.wanted(liked)[None], 24)
+    takedown = Takedown(event_id="t", video_id="sports-new", at=NOW)
+    cook.catalogue.follow([Followed(UPLOADS, "sports-new", takedown, NOW)])
+    assert len(space.index) == 60
+    assert row not in space.index.nearest(space.wanted(liked)[None], 60)
+
+
+async def test_a_video_perceived_again_is_there_once(cook: World, release: Release) -> None:
+    follow(cook, release)
+    cook.put(perception("sports-3", "sports", stage="frames"))
+    space = cook.node.feed.spaces.current
+    assert space is not None
+    assert len(space.index) == 60
+
+
+async def test_a_viewer_without_a_history_gets_a_page_without_the_towers(cook: World, release: Release) -> None:
+    follow(cook, release)
+    page = await cook.page("stranger")
+    assert len(page.items) == 10
+    assert all(item.parts["wanted-next"] == 0 for item in page.items)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "another model", "gone"])
+async def test_a_bad_release_changes_nothing_and_operators_are_told(cook: World, release: Release, damage: str) -> None:
+    follow(cook, release)
+    served = cook.node.feed.spaces.current
+    root = Path(release.uri.removeprefix("file://")).parents[1]
+    if damage == "another model":
+        bad = write(root, "towers", {"model.onnx": b"not towers"}, figures={}, at=NOW + HOUR)
+    else:
+        bad = write(root, "towers", {"towers.json": b"{}", "video.onnx": b"1234"}, figures={}, at=NOW + HOUR)
+        video = Path(bad.uri.removeprefix("file://")) / "video.onnx"
+        video.unlink() if damage == "gone" else video.write_bytes(b"12")
+    follow(cook, bad)
+    assert cook.node.feed.spaces.current is served
+    assert cook.node.models.states["towers"].version == release.version
+    cook.node.ops.tick({})
+    view = next(server for server in cook.node.ops.newest().view.servers if server.name == "towers")
+    assert not view.ok
+    assert bad.version in view.detail
+    assert b'headwater_model_loads_total{model="towers",outcome="refused"} 1.0' in cook.node.metrics.text()
+    follow(cook, release)
+    assert cook.node.models.states["towers"].version == release.version
+
+
+async def test_of_two_releases_the_newer_serves_and_a_tombstone_ends_it(
+    cook: World, release: Release, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    newer = write(tmp_path, "towers", files | {"note": b"newer"}, figures={}, at=NOW + HOUR)
+    follow(cook, release, newer)
+    assert cook.node.models.states["towers"].version == newer.version
+    cook.node.models.follow([Followed(RELEASES, "towers", None, NOW)])
+    assert cook.node.feed.spaces.current is None
+    assert len((await cook.page()).items) == 10
+
+
+async def test_a_release_of_a_name_that_nobody_serves_is_left_alone(cook: World, release: Release) -> None:
+    follow(cook, replace(release, name="agent"))
+    assert set(cook.node.models.states) == {"towers", "ranker"}
+
+
+async def test_no_page_fails_while_towers_are_swapped(
+    cook: World, release: Release, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    versions = [write(tmp_path, "towers", files | {"note": bytes([n])}, figures={}, at=NOW + n * 1000) for n in range(4)]
+    follow(cook, release)
+    swaps = asyncio.create_task(asyncio.to_thread(lambda: [follow(cook, version) for version in versions]))
+    pages = 0
+    while not swaps.done():
+        page = await cook.page(seed=pages)
+        assert len(page.items) == 10
+        assert any(item.parts["wanted-next"] > 0 for item in page.items)
+        pages += 1
+        await asyncio.sleep(0)
+    await swaps
+    assert pages > 0
+    assert len(cook.catalogue._spaces) == 1
+
+
+async def test_a_history_longer_than_towers_see_is_cut(world: World, release: Release) -> None:
+    follow(world, release)
+    world.add_viewer(history=dict.fromkeys(VIDEOS, 0.9))
+    assert len((await world.page()).items) == 10
