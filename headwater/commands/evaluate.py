@@ -68,37 +68,59 @@ def perception(
 
 
 class Protocol(StrEnum):
-    """How recommenders are judged."""
+    """How recommenders are judged: by what they find, or by what they would have earned."""
 
     LEAVE_ONE_OUT = "leave-one-out"
+    OFF_POLICY = "off-policy"
 
 
 @evaluate.command()
 def ranking(
-    data: Annotated[str, typer.Option(help="a folder with `videos` and `interactions` files, or movielens-100k")],
-    protocol: Annotated[Protocol, typer.Option(help="each viewer's last watch is to be found")] = Protocol.LEAVE_ONE_OUT,
+    data: Annotated[
+        str,
+        typer.Option(help="a folder with `videos` and `interactions` files, or movielens-100k; off-policy: var/feedback_log"),
+    ],
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="each viewer's last watch is to be found; or what other policies would have earned, by logged chance"
+        ),
+    ] = Protocol.LEAVE_ONE_OUT,
     viewers: Annotated[int, typer.Option(min=0, help="viewers learned from and judged by, drawn by the seed; 0: all")] = 0,
     negatives: Annotated[
         int, typer.Option(min=0, help="videos of each step's softmax beside those wanted: more learn better; 0: all")
     ] = 4_096,
     libraries: Annotated[bool, typer.Option(help="compare with rtrec and implicit too: minutes more")] = True,
     seed: Annotated[int, typer.Option(help="of the viewers and of all that learns")] = 0,
-    page: Annotated[Path, typer.Option(help="where the page with bars and intervals goes")] = Path(
-        "var/evaluation/ranking.html"
-    ),
+    clip: Annotated[
+        float | None, typer.Option(min=1, help="off-policy: the largest weight that counts; it trades variance for bias")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="where the page with bars and intervals goes, else to var/evaluation/")
+    ] = None,
 ) -> None:
-    """Find each viewer's last watch among all videos, by what was watched before it.
+    """Find each viewer's last watch among all videos, or judge other policies by the feedback log.
 
-    Our towers, popular videos, neighbours, SASRec, rtrec and implicit, all fitted to the same log: some ten minutes for 10,000
-    viewers on two cores; a GPU is used where there is one. The last line is JSON.
+    leave-one-out, by what was watched before it: our towers, popular videos, neighbours, SASRec, rtrec and implicit, all fitted
+    to the same log: some ten minutes for 10,000 viewers on two cores; a GPU is used where there is one. off-policy: what places
+    of exploration would have earned under other policies, by inverse propensities. The last line is JSON.
     """
     from rich.console import Console
+
+    console = Console(stderr=True)
+    page = page or Path("var/evaluation") / ("off-policy.html" if protocol is Protocol.OFF_POLICY else "ranking.html")
+    if protocol is Protocol.OFF_POLICY:
+        from headwater.off_policy import judged
+
+        looked_at, estimates = judged(Path(data), console, clip=clip, seed=seed, page=page)
+        console.print(f"dots and intervals: {page}")
+        typer.echo(json.dumps(looked_at | {name: of.figures() for name, of in estimates.items()}))
+        return
 
     from headwater.comparison import compared, task_of
     from headwater.settings import load
     from models.ranking.evaluation.page import write
 
-    console = Console(stderr=True)
     settings = load()
     task = task_of(data, console, viewers=viewers, seed=seed)
     results = compared(task, settings, console, negatives=negatives, seed=seed, libraries=libraries)

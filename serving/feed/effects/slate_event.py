@@ -14,6 +14,7 @@ class SlateEvent:
 
     publish: Callable[[Slate, str | None], None]
     policy_version: str
+    arm: str
     name: str = "slate-event"
 
     def follow(self, page: Page) -> None:
@@ -24,6 +25,7 @@ class SlateEvent:
                 position=item.position,
                 score=item.score,
                 propensity=item.propensity,
+                rivals=item.rivals,
                 source=item.source,
                 reason=item.reason,
                 live=item.card.video.kind == "live",
@@ -39,6 +41,7 @@ class SlateEvent:
             served_at=query.now_ms,
             pool=page.pool,
             policy_version=self.policy_version,
+            arm=self.arm,
             features_as_of=query.viewer.as_of,
             features_version=VERSION if any(item.features for item in page.items) else 0,
         )
