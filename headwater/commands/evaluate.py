@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from headwater.settings import Settings
     from models.perception.evaluation.clips import ClipsReport
-    from models.ranking.evaluation.comparison import Judged
+    from models.ranking.evaluation.page import Result
 
 evaluate = typer.Typer(help="Measure the models, on data of your own.", no_args_is_help=True)
 
@@ -71,53 +74,136 @@ class Protocol(StrEnum):
     """How recommenders are judged."""
 
     LEAVE_ONE_OUT = "leave-one-out"
+    PREQUENTIAL = "prequential"
 
 
 @evaluate.command()
 def ranking(
     data: Annotated[str, typer.Option(help="a folder with `videos` and `interactions` files, or movielens-100k")],
-    protocol: Annotated[Protocol, typer.Option(help="each viewer's last watch is to be found")] = Protocol.LEAVE_ONE_OUT,
+    protocol: Annotated[
+        Protocol, typer.Option(help="find each viewer's last watch, or every watch in the order of time")
+    ] = Protocol.LEAVE_ONE_OUT,
     viewers: Annotated[int, typer.Option(min=0, help="viewers learned from and judged by, drawn by the seed; 0: all")] = 0,
     negatives: Annotated[
         int, typer.Option(min=0, help="videos of each step's softmax beside those wanted: more learn better; 0: all")
     ] = 4_096,
     libraries: Annotated[bool, typer.Option(help="compare with rtrec and implicit too: minutes more")] = True,
+    sync_hours: Annotated[
+        float, typer.Option(min=0.01, help="prequential: event time between two syncs; less takes longer")
+    ] = 24.0,
+    until: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="prequential: share of the watches after which none is predicted")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="of the viewers and of all that learns")] = 0,
     page: Annotated[Path, typer.Option(help="where the page with bars and intervals goes")] = Path(
         "var/evaluation/ranking.html"
     ),
 ) -> None:
-    """Find each viewer's last watch among all videos, by what was watched before it.
+    """Find each viewer's last watch among all videos, by what was watched before it; or every watch before it is learned from.
 
     Our towers, popular videos, neighbours, SASRec, rtrec and implicit, all fitted to the same log: some ten minutes for 10,000
     viewers on two cores; a GPU is used where there is one. The last line is JSON.
     """
     from rich.console import Console
 
-    from headwater.comparison import compared, task_of
     from headwater.settings import load
-    from models.ranking.evaluation.page import write
 
     console = Console(stderr=True)
     settings = load()
+    if protocol is Protocol.LEAVE_ONE_OUT:
+        leave_one_out(data, settings, console, page, viewers=viewers, negatives=negatives, seed=seed, libraries=libraries)
+    else:
+        hour_ms = 3_600_000
+        prequential(
+            data,
+            settings,
+            console,
+            page,
+            viewers=viewers,
+            negatives=negatives,
+            seed=seed,
+            libraries=libraries,
+            sync_ms=round(sync_hours * hour_ms),
+            until=until,
+        )
+
+
+def leave_one_out(
+    data: str,
+    settings: "Settings",
+    console: "Console",
+    page: Path,
+    *,
+    viewers: int,
+    negatives: int,
+    seed: int,
+    libraries: bool,
+) -> None:
+    """Find each viewer's last watch; write the page and print the figures."""
+    from headwater.comparison import compared, task_of
+    from models.ranking.evaluation.contenders import OURS
+    from models.ranking.evaluation.page import write
+
     task = task_of(data, console, viewers=viewers, seed=seed)
     results = compared(task, settings, console, negatives=negatives, seed=seed, libraries=libraries)
     facts = {
         "data": task.data,
-        "protocol": protocol.value,
+        "protocol": Protocol.LEAVE_ONE_OUT.value,
         "viewers": f"{len(task.cut.test.wanted):,}",
         "videos": f"{len(task.log.video_ids):,}",
         "cold": f"{int(task.cut.test.cold.sum()):,}",
         "negatives": str(negatives or "all"),
         "seed": str(seed),
     }
-    write(results, page, facts=facts)
+    write(results, page, facts=facts, ours=OURS)
     show_ranking(results, console)
     console.print(f"bars and intervals: {page}")
-    typer.echo(json.dumps(facts | {result.name: result.figures() | {"fit_s": result.fit_s} for result in results}))
+    typer.echo(json.dumps(facts | {result.name: result.figures() | {"fit_s": round(result.fit_s, 1)} for result in results}))
 
 
-def show_ranking(results: "list[Judged]", console: "Console") -> None:
+def prequential(
+    data: str,
+    settings: "Settings",
+    console: "Console",
+    page: Path,
+    *,
+    viewers: int,
+    negatives: int,
+    seed: int,
+    libraries: bool,
+    sync_ms: int,
+    until: float,
+) -> None:
+    """Find every watch in the order of time; write the page and print the figures."""
+    from headwater.comparison import log_of, replayed
+    from models.ranking.evaluation.learners import BLEND
+    from models.ranking.evaluation.lines import over_time
+    from models.ranking.evaluation.page import REPLAYED, write
+
+    name, log = log_of(data, console, viewers=viewers, seed=seed, by_id=True)
+    results = replayed(
+        log, settings, console, sync_ms=sync_ms, until=until, negatives=negatives, seed=seed, libraries=libraries
+    )
+    facts = {
+        "data": name,
+        "protocol": Protocol.PREQUENTIAL.value,
+        "watches": f"{len(results[0].at):,}",
+        "until": f"{until:.0%}",
+        "viewers": f"{len(set(results[0].viewers.tolist())):,}",
+        "videos": f"{len(log.video_ids):,}",
+        "cold": f"{int(results[0].ranks.cold.sum()):,}",
+        "syncs": f"{results[0].syncs:,}",
+        "sync_s": f"{sync_ms // 1000:,}",
+        "negatives": str(negatives or "all"),
+        "seed": str(seed),
+    }
+    write(results, page, facts=facts, ours=BLEND, protocol=REPLAYED, lines=[over_time(results)])
+    show_ranking(results, console)
+    console.print(f"bars, intervals and lines over time: {page}")
+    typer.echo(json.dumps(facts | {result.name: result.figures() | {"fit_s": round(result.fit_s, 1)} for result in results}))
+
+
+def show_ranking(results: "Sequence[Result]", console: "Console") -> None:
     """Print a row for each recommender."""
     from rich.table import Table
 
