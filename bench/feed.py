@@ -2,7 +2,7 @@
 
 Videos come as the perceive flow publishes them, features as the profile flow writes them; flows, servers, API and load share
 the machine. The load is open-loop, and latency counts from when a request was due. Stage times are the trace of explained
-pages, asked for after the load.
+pages, asked for after the load. Learned models serve, of the size that they have in production: trained here for a minute.
 """
 
 import json
@@ -17,6 +17,7 @@ import httpx
 import typer
 
 from bench import report, world
+from bench.learned import release
 from bench.load import Load, Request
 from bench.stack import Running, Where, at_rest, publish, started
 
@@ -37,6 +38,7 @@ def main(
     rate: Annotated[int, typer.Option(min=1, max=10_000, help="pages a second")] = 100,
     videos: Annotated[int, typer.Option(min=50, max=1_000_000)] = 100_000,
     viewers: Annotated[int, typer.Option(min=1, max=100_000)] = 2_000,
+    learned: Annotated[bool, typer.Option(help="with learned models; without, by the parts made by hand")] = True,
     stack: Where = "own",
 ) -> None:
     """Measure the feed's latency."""
@@ -45,6 +47,9 @@ def main(
     users = [made.viewer(number) for number in range(viewers)]
     with started(stack) as running:
         filled_s = _fill(running, made, users)
+        if learned:
+            report.console.print("models learn …")
+            release(running, made)
         at_rest()
         latencies: list[float] = []
         errors = empty = 0
@@ -71,6 +76,7 @@ def main(
             "load": f"{len(latencies)} pages of 10, {rate}/s for {seconds:g} s after {WARM_UP_S:g} s of warm-up, "
             f"{viewers} viewers, {videos} videos",
             "catalogue_filled_s": filled_s,
+            "learned": learned,
         },
     )
 

@@ -306,12 +306,13 @@ class Maker:
             events.SlateItem(
                 video_id=self._video(), position=position, score=0.5, propensity=0.5, source="fresh", reason="Just uploaded",
                 live=self._dice.random() < 0.1, duration_ms=self._dice.choice((None, 0, 15_000)),
+                features=self._dice.randbytes(2 * self._dice.randrange(65)),
             )
             for position in range(10)
         )  # fmt: skip
         return events.Slate(
             request_id=f"r{self._dice.randrange(500)}", user_id=self._user(), items=items, served_at=self._at(),
-            pool=tuple(self._video() for _ in range(30)), features_as_of=self._at(),
+            pool=tuple(self._video() for _ in range(30)), features_as_of=self._at(), features_version=1,
         )  # fmt: skip
 
     def _plan(self) -> events.Plan:
@@ -324,7 +325,7 @@ class Maker:
     def _feedback(self) -> events.Feedback:
         outcome = events.Outcome(
             video_id=self._video(), position=0, propensity=0.5, source="fresh", actions=("like",), watch_ms=900, reward=0.5,
-            parts={"like": 0.5},
+            parts={"like": 0.5}, features=self._dice.randbytes(80),
         )  # fmt: skip
         return events.Feedback(
             request_id=self._id(), user_id=self._user(), items=(outcome,), served_at=self._at(), closed_at=self._now

@@ -37,17 +37,31 @@ def write(file: Path, samples: Samples, latencies: Mapping[str, Mapping[int, Seq
         _plot("USS of each process, MB", [at / 60 for at in times], memory),
         _plot("latency, ms", [number * window_s / 60 for number in windows], percentiles),
     ]
-    file.write_text(PAGE % ((UPLOT / "uPlot.min.css").read_text(), (UPLOT / "uPlot.esm.js").read_text(), json.dumps(plots)))
+    _write(file, "soak", plots)
 
 
-def _plot(title: str, minutes: Sequence[float], lines: Mapping[str, Sequence[float | None]]) -> dict[str, object]:
+def write_curves(
+    file: Path, name: str, curves: Sequence[tuple[str, str, Sequence[float], Mapping[str, Sequence[float | None]]]]
+) -> None:
+    """Write curves as a page: the title of each, what its x is, the values of x, rising, and the lines over them."""
+    _write(file, name, [_plot(title, x, lines, x_label) for title, x_label, x, lines in curves])
+
+
+def _write(file: Path, name: str, plots: Sequence[dict[str, object]]) -> None:
+    style, script = (UPLOT / "uPlot.min.css").read_text(), (UPLOT / "uPlot.esm.js").read_text()
+    file.write_text(PAGE % (name, style, script, json.dumps(plots)))
+
+
+def _plot(
+    title: str, x: Sequence[float], lines: Mapping[str, Sequence[float | None]], x_label: str = "minutes"
+) -> dict[str, object]:
     series = [{"label": name, "stroke": COLOURS[place % len(COLOURS)]} for place, name in enumerate(lines)]
-    return {"title": title, "series": [{"label": "minutes"}, *series], "data": [list(minutes), *map(list, lines.values())]}
+    return {"title": title, "series": [{"label": x_label}, *series], "data": [list(x), *map(list, lines.values())]}
 
 
 PAGE = """<!doctype html>
 <meta charset="utf-8">
-<title>Headwater: soak</title>
+<title>Headwater: %s</title>
 <style>%s body { font: 14px system-ui; margin: 2rem }</style>
 <body>
 <script type="module">

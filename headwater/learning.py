@@ -16,10 +16,11 @@ from rich.progress import Progress, TimeElapsedColumn
 from deploy.local.process import die_with_parent
 from headwater.children import log_to_stderr
 from headwater.settings import Settings
-from models.learning import towers
-from models.learning.gate import Learned
+from models.learning import ranker, towers
+from models.learning.gate import Learned, TooLittle
 from models.learning.releases import BadRelease, opened, write
-from models.learning.watches import NoWatches, size_of, watches_of
+from models.learning.watches import size_of, watches_of
+from models.ranking.recipe import Recipe
 from streams.clock import now_ms
 from streams.events import Release
 from streams.follower import Followed, Follower
@@ -43,7 +44,7 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
     """Learn one model, say what the gate decided, and release what passed; return whether it did.
 
     Raises:
-        NoWatches: there is nothing to learn from yet.
+        TooLittle: there is nothing to learn from yet.
         ConnectionError: the broker is away, so that nobody would hear of a release.
     """
     check_broker(settings.kafka, timeout_s=5.0)
@@ -92,7 +93,7 @@ def _learn_apart(name: str, settings: Settings, parent: int) -> None:
     log_to_stderr()
     try:
         learn(name, settings, Console())
-    except NoWatches as error:
+    except TooLittle as error:
         log.info("%s: nothing to learn from: %s", name, error)
 
 
@@ -105,7 +106,14 @@ def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned
     return towers.learn(watches, recipe, running=running, done=lambda loss: bars.advance(training))
 
 
-LESSONS: dict[str, Lesson] = {towers.NAME: _towers}
+def _ranker(settings: Settings, running: Path | None, bars: Progress) -> Learned:
+    training = bars.add_task("ranker", total=None)
+    learned = ranker.learn(Path(settings.flows.feedback_log), Recipe(seed=settings.learning.seed), running=running)
+    bars.update(training, total=1, completed=1)
+    return learned
+
+
+LESSONS: dict[str, Lesson] = {towers.NAME: _towers, ranker.NAME: _ranker}
 
 
 def _running(name: str, settings: Settings) -> Path | None:

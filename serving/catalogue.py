@@ -261,6 +261,7 @@ class Catalogue:
         columns.author[row] = author
         # A video of tomorrow would be the freshest until then, and never too old.
         columns.uploaded_at[row] = min(video.uploaded_at, now_ms)
+        columns.duration_ms[row] = video.duration_ms or 0
         columns.unsafe[row] = max(perception.safety.values(), default=0.0)
         if video.kind == "live":
             columns.live[row] = True

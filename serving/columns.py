@@ -15,6 +15,7 @@ STATS = ("impressions", "plays", "completions", "watch_share", "likes", "shares"
 # sign, a video that is shown much but skipped would rise as one that is loved.
 _GAIN = np.array([0.0, 0.1, 0.6, 0.0, 1.0, 2.0, 1.0, -0.5, -20.0], dtype=np.float32)
 _IMPRESSIONS = STATS.index("impressions")
+_WATCH_SHARE = STATS.index("watch_share")
 _SUCCESSES = [STATS.index(name) for name in ("completions", "likes", "shares", "comments")]
 
 Rows = NDArray[np.int64]
@@ -42,6 +43,7 @@ class Columns:
         self.live = np.zeros(capacity, dtype=np.bool_)
         self.author = np.zeros(capacity, dtype=np.int32)
         self.uploaded_at = np.zeros(capacity, dtype=np.int64)
+        self.duration_ms = np.zeros(capacity, dtype=np.int32)
         self.unsafe = np.zeros(capacity, dtype=np.float32)
         self.stats = np.zeros((capacity, len(STATS)), dtype=np.float32)
         self.stats_as_of = np.zeros(capacity, dtype=np.int64)
@@ -68,13 +70,19 @@ class Columns:
         self.served[row] = max(0, int(self.served[row]) - max(0, stats.total_impressions - int(self.impressions[row])))
         self.impressions[row] = stats.total_impressions
 
-    def shown(self, rows: Rows) -> NDArray[np.int32]:
+    def shown(self, rows: Rows) -> NDArray[np.int64]:
         """Return how often each video was shown, including what was served here and is not counted yet."""
-        return self.impressions[rows] + self.served[rows]
+        # Two counts that each fit into 32 bits: their sum may not, and a video shown less than never would be new for ever.
+        return self.impressions[rows].astype(np.int64) + self.served[rows]
 
     def _decayed(self, rows: Rows, now_ms: int) -> NDArray[np.float32]:
         age = np.maximum(0, now_ms - self.stats_as_of[rows]) / HALF_LIFE_MS
         return self.stats[rows] * np.exp2(-age).astype(np.float32)[:, None]
+
+    def counts(self, rows: Rows, now_ms: int, names: tuple[str, ...]) -> tuple[Floats, Floats, Floats]:
+        """Return each video's decayed impressions, (n,), its counts `names`, (names, n), and the mean share watched, (n,)."""
+        decayed = self._decayed(rows, now_ms).T
+        return decayed[_IMPRESSIONS], decayed[[STATS.index(name) for name in names]], self.stats[rows, _WATCH_SHARE]
 
     def engagement(self, rows: Rows, now_ms: int, *, smoothing: float, average: float) -> Floats:
         """Return each video's gain per impression, -1..1; few impressions say little and stay near `average`."""

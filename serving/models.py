@@ -48,6 +48,11 @@ class Loads:
 
     counter: Counter
 
+    def expect(self, name: str) -> None:
+        """Begin at nothing: a series that appears with its first failure is no alarm's."""
+        for outcome in ("loaded", "refused"):
+            self.counter.labels(name, outcome)
+
     def loaded(self, name: str) -> None:
         self.counter.labels(name, "loaded").inc()
 
@@ -63,6 +68,8 @@ class Models:
         self._loads = loads
         self._clock = clock
         self.states = {name: ModelState(name) for name in served}
+        for name in served:
+            loads.expect(name)
 
     def follow(self, batch: Sequence[Followed]) -> None:
         """Take over a batch of releases, as a Follower hands it over: of each name the newest, of names unknown here none."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -15,11 +15,12 @@ from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
 from serving.metrics import Metrics
-from serving.models import Loads, Models
+from serving.models import Loads, Models, Served
 from serving.ops.exporter import OpsCollector
 from serving.ops.ops import Ops
 from serving.progress import Progress
 from serving.purges import Purges, Store
+from serving.rankers import Rankers
 from serving.sampling import Sampling
 from serving.settings import ApiSettings, FeedSettings
 from serving.sse import Fanout, Streams
@@ -32,6 +33,9 @@ from streams.settings import TelemetrySettings
 from streams.topics import SLATES, Topic
 from streams.trace_context import is_sampled
 from streams.tracing import UNTRACED, OpenSpan, Tracer
+
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
 
 # Each is a process that decodes, and a file on its way to the disk: more are slower, all of them.
 _FILES_AT_ONCE = 4
@@ -72,6 +76,7 @@ class Node:
         rng: np.random.Generator | None = None,
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
+        ranker: "Callable[[], Ranker | None] | None" = None,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -88,8 +93,10 @@ class Node:
         self.tracer = tracer
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
-        self.feed: Feed = build_feed(feed, viewers, self._publish_slate)
-        self.models = Models({"towers": self.feed.spaces}, Loads(self.metrics.model_loads), clock)
+        rankers = Rankers()
+        self.feed: Feed = build_feed(feed, viewers, self._publish_slate, ranker=ranker or rankers.now)
+        served: dict[str, Served] = {"towers": self.feed.spaces, "ranker": rankers}
+        self.models = Models(served, Loads(self.metrics.model_loads), clock)
         self.purges = Purges(self.forget_user)
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")

@@ -111,17 +111,66 @@ class ColdStartSettings(BaseModel):
     prior: tuple[float, float] = Field((1.0, 4.0), description="Beta prior of a new video's success: 1 in 5, weakly held")
 
 
+class FairnessSettings(BaseModel):
+    """Who is shown: always measured, and steered to a target where there is one. Exposure is what this node served."""
+
+    new_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of exposure that new videos shall have; 0: no target, the places of feed.cold_start stay",
+    )
+    author_gini: float = Field(1.0, gt=0, le=1, description="largest Gini of exposure over authors; 1: no target")
+    half_life_s: float = Field(
+        1800.0, gt=0, description="exposure so long ago counts half: shorter, and chance moves the feed; longer steers late"
+    )
+    persistence: float = Field(
+        1.0, gt=0, le=1, description="chance that a viewer goes on to the next place, which weighs it; 1: all places alike"
+    )
+    max_places: int = Field(
+        5, ge=0, le=10, description="most places of ten that are kept for new videos: more may reach the share, at more cost"
+    )
+    max_author_weight: float = Field(
+        1.0, ge=0, description="most that an author's exposure moves a value: more may reach the Gini, at more cost"
+    )
+
+    @model_validator(mode="after")
+    def _share_in_reach(self) -> Self:
+        if self.new_share * 10 > self.max_places:
+            raise ValueError(
+                f"feed.fairness.new_share is {self.new_share:g}, and max_places {self.max_places} keeps at most "
+                f"{self.max_places / 10:g} of a page for new videos: raise max_places, or lower new_share"
+            )
+        return self
+
+
 class WeightSettings(BaseModel):
     """What makes a candidate worth showing: each part is in 0..1 (or -1..1) before it is weighed."""
 
     interest: float = Field(1.0, description="cosine to the viewer's short and long interests")
-    wanted: float = Field(1.0, description="how much the towers say that it is wanted next, against the other candidates")
+    wanted: float = Field(1.0, description="how much the towers say that it is wanted next, more than the average video")
     engagement: float = Field(0.6, description="decayed engagement, smoothed towards the average of all videos")
     freshness: float = Field(0.25, description="1 at upload, halved each freshness half-life")
     followed: float = Field(0.3, description="by an author whom the viewer follows")
     live: float = Field(0.15, description="a live room can't be shown later")
     plan: float = Field(0.8, description="rank in the viewer's plan")
     steering: float = Field(1.5, description="cosine to what the viewer asked for, more or less of it")
+
+
+class ObjectiveSettings(BaseModel):
+    """What a candidate is worth by what the ranker expects of it: each objective's probability, or share, times its weight.
+
+    The order and the ratios follow X's For You, cut short at the ends as the rewards are; a good video is worth about 1, as
+    by hand, so that `plan`, `steering` and `mmr_lambda` mean the same with a ranker as without.
+    """
+
+    complete: float = Field(0.4, description="watched to the end")
+    watch_share: float = Field(0.6, description="the share of it that is watched")
+    like: float = Field(0.5, description="liked")
+    share: float = Field(2.0, description="passed on")
+    follow: float = Field(2.0, description="its author followed")
+    skip: float = Field(-0.5, description="skipped, or not of interest")
+    report: float = Field(-10.0, description="reported; with For You's -234, a few false reports would bury a video")
 
 
 class FeedSettings(BaseModel):
@@ -155,4 +204,6 @@ class FeedSettings(BaseModel):
     index_expansion_add: int = Field(64, ge=4, description="search width while adding: a larger one doubles a start's time")
     index_expansion_search: int = Field(40, ge=4, description="search width of a query: larger finds more, takes longer")
     weights: WeightSettings = Field(default_factory=WeightSettings, description="the parts of a candidate's value")
+    objectives: ObjectiveSettings = Field(default_factory=ObjectiveSettings, description="its value by the ranker")
     cold_start: ColdStartSettings = Field(default_factory=ColdStartSettings, description="places kept for new videos")
+    fairness: FairnessSettings = Field(default_factory=FairnessSettings, description="targets of exposure")

@@ -1,6 +1,7 @@
 """The towers' space on this node: the vectors of its videos as the newest release of the towers has them, and their index."""
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,9 @@ class Space:
         # Their lengths say something, too: an index by cosine would not find the largest dot products.
         self.index = VectorIndex(settings, dimensions=towers.width, metric="ip", dtype="f16")
         self.vectors = np.zeros((1024, towers.width), np.float32)
+        # Of the vectors of all videos that ever were here: their number, their sum, and the sum of their squares.
+        self._count = 0
+        self._sum, self._squares = np.zeros(towers.width), np.zeros((towers.width, towers.width))
 
     def add(self, rows: Rows, shown: Sequence[Shown], embeddings: NDArray[np.floating]) -> None:
         """Add videos, or renew those that are there: what is shown of them, and their embeddings, (n, 384)."""
@@ -49,6 +53,9 @@ class Space:
             self.vectors = np.concatenate([self.vectors, np.zeros_like(self.vectors)])
         ids, texts = [each.video.video_id for each in shown], [each.summary for each in shown]
         vectors = self.towers.videos(ids, texts, embeddings.astype(np.float32))
+        self._count += len(vectors)
+        self._sum += vectors.sum(axis=0)
+        self._squares += vectors.T @ vectors
         self.index.remove(rows)
         self.vectors[rows] = vectors
         self.index.add(rows, vectors)
@@ -61,9 +68,14 @@ class Space:
         """Return what a viewer of n > 0 liked videos, oldest first, wants next, (width,)."""
         return self.towers.wanted(self.vectors[liked])
 
-    def scores(self, rows: Rows, wanted: Floats) -> Floats:
-        """Return how much each of `rows` is wanted, (n,): the logarithm of its odds, but for one constant."""
-        return self.vectors[rows] @ wanted
+    def standing(self, rows: Rows, wanted: Floats) -> Floats:
+        """Return by how many deviations each of `rows`, (n,), is wanted more than a video is on average.
+
+        By how much the scores of two videos differ depends on how the towers were trained, and so changes with a release.
+        """
+        mean = self._sum @ wanted / self._count
+        variance = float(wanted @ self._squares @ wanted) / self._count - float(mean) ** 2
+        return np.asarray((self.vectors[rows] @ wanted - mean) / math.sqrt(max(variance, 1e-12)), np.float32)
 
 
 class Filling(Protocol):

@@ -20,6 +20,8 @@ Position = Annotated[int, Meta(ge=0, le=10_000)]
 DurationMs = Annotated[int, Meta(ge=0, le=3_600_000)]
 WatchMs = Annotated[int, Meta(ge=0, le=86_400_000)]
 Embedding = Annotated[bytes, Meta(max_length=8192, description="little-endian float16, unit length")]
+# A larger bound, and the feedback of a page of 500 places may be larger than an event may be.
+PackedFeatures = Annotated[bytes, Meta(max_length=128, description="little-endian float16, as scored; empty: not known")]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
 Name = Annotated[str, Meta(max_length=128)]
 # It may quote a title or a wish.
@@ -189,6 +191,7 @@ class SlateItem(Struct, frozen=True, kw_only=True):
     reason: Reason
     live: bool = False
     duration_ms: DurationMs | None = None
+    features: PackedFeatures = b""
 
 
 class Slate(Event, frozen=True, kw_only=True):
@@ -203,6 +206,8 @@ class Slate(Event, frozen=True, kw_only=True):
     policy_version: Name = "interest-1"
     arm: Name = "control"
     features_as_of: UnixMs = 0
+    # Which numbers `features` of its items are; 0: there are none.
+    features_version: Count = 0
 
 
 class Steer(Struct, frozen=True, kw_only=True):
@@ -242,6 +247,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     watch_ms: WatchMs
     reward: Score
     parts: Annotated[dict[Name, Score], Meta(max_length=64)]
+    features: PackedFeatures = b""
 
 
 class Feedback(Event, frozen=True, kw_only=True):
@@ -254,6 +260,7 @@ class Feedback(Event, frozen=True, kw_only=True):
     closed_at: UnixMs
     policy_version: Name = ""
     arm: Name = ""
+    features_version: Count = 0
 
 
 class Release(Event, frozen=True, kw_only=True):

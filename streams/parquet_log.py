@@ -11,11 +11,14 @@ from pathlib import Path
 import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 log = logging.getLogger(__name__)
 
 MERGED, MADE_OF = "merged", b"made_of"
+# Files come and go while a log is read; more than this in a row is no coincidence.
+_READS = 5
 
 
 class ParquetLog:
@@ -41,6 +44,20 @@ class ParquetLog:
         path = self.folder / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, rows)
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Return all rows on disk; of files that another version wrote, columns that it did not know are null."""
+        for left in range(_READS - 1, -1, -1):
+            paths = [str(path) for path in sorted(self.folder.glob("day=*/part-*.parquet"))]
+            if not paths:
+                break
+            try:
+                return ds.dataset(paths, schema=self.schema).to_table(columns)
+            except FileNotFoundError:
+                # A merge has made one file of some, in between.
+                if not left:
+                    raise
+        return self.schema.empty_table().select(columns or self.schema.names)
 
     def ensure_readable(self) -> None:
         """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""

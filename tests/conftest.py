@@ -52,6 +52,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 
 @pytest.fixture(scope="session")
+def ranker_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ranker as a training leaves it; its export takes longer than all that is tested with it."""
+    from tests.ranker import write
+
+    return write(tmp_path_factory.mktemp("ranker"))
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real clips and interactions, which is never part of the repository."""
     folder = Path(os.environ.get("HEADWATER_DATA", CHECKOUT.parent / "shared" / "data"))

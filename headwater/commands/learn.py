@@ -10,6 +10,7 @@ class Model(StrEnum):
     """What can learn."""
 
     TOWERS = "towers"
+    RANKER = "ranker"
 
 
 def learn(
@@ -24,14 +25,14 @@ def learn(
 
     from headwater.learning import learn as run
     from headwater.settings import load
-    from models.learning.watches import NoWatches
+    from models.learning.gate import TooLittle
 
     console, settings = Console(), load()
     poor = False
     for model in models or list(Model):
         try:
             run(model.value, settings, console)
-        except NoWatches as error:
+        except TooLittle as error:
             console.print(f"{model.value}: nothing to learn from: {error}", highlight=False)
             poor = True
     if poor:

@@ -12,6 +12,10 @@ LEAST_CASES = 50
 MARGIN = 0.02
 
 
+class TooLittle(ValueError):
+    """There is too little to learn from, or to be judged by. The message says what is missing and where."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """Whether a candidate may serve, why, and the figures behind it."""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from models.learning.gate import Learned, judged
-from models.learning.watches import NoWatches, Watches
+from models.learning.gate import LEAST_CASES, Learned, TooLittle, judged
+from models.learning.watches import Watches
 from models.ranking.evaluation.baselines.popular import Popular
 from models.ranking.evaluation.leave_one_out import COLD, Held, Recommender, Scores, judge
 from models.ranking.evaluation.two_towers import TwoTowers
@@ -63,11 +63,14 @@ def learn(
     `done` is told the loss of each step.
 
     Raises:
-        NoWatches: too few to learn from and be judged by.
+        TooLittle: too few to learn from and be judged by.
     """
     train, held = cut_by_time(watches.log)
-    if not len(held.wanted):
-        raise NoWatches(f"{len(watches.log)} watches: expected viewers who watched both before and after the cut, got none")
+    if len(held.wanted) < LEAST_CASES:
+        raise TooLittle(
+            f"{len(watches.log)} watches: expected {LEAST_CASES} viewers or more who watched both before and after the cut, "
+            f"got {len(held.wanted)}"
+        )
     candidate = TwoTowers(NAME, recipe, watches.embeddings, done=done)
     contenders: dict[str, Recommender] = {NAME: candidate, "popular": Popular()}
     if running is not None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
+from feature_repo.schema import log_schema
+from models.learning.gate import TooLittle
 from models.retrieval.log import WANTED, WatchLog, watch_log
 from streams.events import Action, Interaction, Upload
-from streams.features import Vector
+from streams.features import Vector, VideoContent
+from streams.flows.feedback_log import FeedbackLog
+from streams.parquet_log import ParquetLog
 
 # Rows that are Python objects at a time.
 ROWS_AT_ONCE = 10_000
@@ -26,24 +28,22 @@ class Watches:
     embeddings: Vector
 
 
-class NoWatches(ValueError):
-    """There is nothing to learn from yet. The message says what is missing and where."""
-
-
 def watches_of(feedback: Path, content: Path) -> Watches:
     """Return what the feedback log tells of the videos in `content`, the feature log's `video_content`.
 
     A video is watched at the time its page was served, if its viewer did one of `WANTED`.
 
     Raises:
-        NoWatches: a log is empty, or no video of it was watched.
+        TooLittle: a log is empty, or no video of it was watched.
     """
-    videos = _newest(_table(content, ["video_id", "event_timestamp", "author_id", "summary", "embedding"]))
-    if not videos.num_rows:
-        raise NoWatches(f"{content}: no video was perceived yet")
+    perceived = ParquetLog(content, log_schema(VideoContent), day_of="event_timestamp")
+    rows = perceived.read(["video_id", "event_timestamp", "author_id", "summary", "embedding"])
+    if not rows.num_rows:
+        raise TooLittle(f"{content}: no video was perceived yet")
+    videos = _newest(rows)
     log = watch_log(_uploads(videos), _interactions(feedback))
     if not len(log):
-        raise NoWatches(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
+        raise TooLittle(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
     embeddings = np.stack(videos["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
     return Watches(log, embeddings)
 
@@ -63,7 +63,7 @@ def _uploads(videos: pa.Table) -> Iterator[Upload]:
 
 
 def _interactions(feedback: Path) -> Iterator[Interaction]:
-    rows = _table(feedback, ["request_id", "user_id", "video_id", "position", "actions", "served_at"])
+    rows = FeedbackLog(feedback).read(["request_id", "user_id", "video_id", "position", "actions", "served_at"])
     rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
@@ -86,15 +86,6 @@ def _ms(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return times.cast(pa.timestamp("ms")).cast(pa.int64())
 
 
-def _table(folder: Path, columns: list[str]) -> pa.Table:
-    try:
-        return ds.dataset(folder, format="parquet", exclude_invalid_files=True).to_table(columns=columns)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise NoWatches(f"{folder}: expected a log of {', '.join(columns)}: {error}") from error
-
-
 def size_of(feedback: Path) -> int:
     """Return how many places of pages the feedback log tells of, 0 where there is none."""
-    if not feedback.exists():
-        return 0
-    return int(ds.dataset(feedback, format="parquet", exclude_invalid_files=True).count_rows(filter=pc.scalar(True)))
+    return int(FeedbackLog(feedback).read(["position"]).num_rows)

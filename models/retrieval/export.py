@@ -2,6 +2,8 @@
 
 import io
 import json
+import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -108,14 +110,19 @@ def _videos(width: int, dimensions: int) -> dict[str, Tensor]:
 
 def _graph(model: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, str], output: str) -> bytes:
     free = {name: torch.export.Dim(name) for name in axes.values()}
-    program = torch.onnx.export(
-        model.eval(),
-        tuple(inputs.values()),
-        input_names=list(inputs),
-        output_names=[output],
-        dynamic_shapes=tuple({0: free[axes[name]]} for name in inputs),
-        verbose=False,
-    )
+    # They tell of each node, of operators in packages that are not here, and of axes that share a name, as ours are meant to.
+    for talkative in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model.eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=tuple({0: free[axes[name]]} for name in inputs),
+            verbose=False,
+        )
     assert program is not None, "no path was given, so the graph is returned"
     serialized: bytes = program.model_proto.SerializeToString()
     return serialized

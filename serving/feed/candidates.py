@@ -13,12 +13,13 @@ from serving.feed.query import NO_ROWS
 class Candidates:
     """Catalogue rows, each once; `found_by` has bit i set where source i brought the row.
 
-    `vectors`, (n, 384), and `parts`, what each scorer added, are there from the scorers on.
+    `vectors`, (n, 384), the ranker's `features`, (n, f), and `parts`, what each scorer added, are there from the scorers on.
     """
 
     rows: Rows
     found_by: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
+    features: NDArray[np.float32] | None = None
     parts: dict[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -13,38 +13,96 @@ from serving.columns import Floats
 
 @dataclass(frozen=True)
 class Pick:
-    """A contestant, by its index, and the probability with which it won its place, given the places before."""
+    """A video, by its index, and the probability with which it got its place, given the places before."""
 
     index: int
     propensity: float
 
 
-def compete(
-    rng: np.random.Generator,
-    *,
-    successes: Floats,
-    failures: Floats,
-    merit: Floats,
-    authors: NDArray[np.int32],
-    places: int,
-    draws: int,
-    prior: tuple[float, float],
-) -> list[Pick]:
-    """Return the winners of up to `places` places among new videos, each author once.
+class Contest:
+    """New videos that compete for one place after the other, each author once.
 
     A video's chance of success is drawn from its Beta posterior and weighed by `merit` (above 0: how well it fits the
     viewer, how urgent it is); the largest wins. `draws` joint draws are made, the first for the first place and so on; the
-    propensity is the share of all of them that the winner wins, so it is never 0, and too large by at most 1/draws.
+    share of all of them that a winner wins is its propensity, so it is never 0, and too large by at most 1/draws.
     """
-    if len(merit) == 0 or places == 0:
-        return []
-    chances = rng.beta(prior[0] + successes, prior[1] + failures, size=(max(draws, places), len(merit))) * merit
-    picks = []
-    for place in range(places):
-        winners = chances.argmax(axis=1)
-        winner = int(winners[place])
-        if chances[place, winner] < 0.0:
-            break
-        picks.append(Pick(winner, float((winners == winner).mean())))
-        chances[:, authors == authors[winner]] = -1.0
-    return picks
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        *,
+        successes: Floats,
+        failures: Floats,
+        merit: Floats,
+        authors: NDArray[np.int32],
+        places: int,
+        draws: int,
+        prior: tuple[float, float],
+    ) -> None:
+        idle = len(merit) == 0 or places == 0
+        rows = 0 if idle else max(draws, places)
+        self._chances = rng.beta(prior[0] + successes, prior[1] + failures, size=(rows, len(merit))) * merit
+        self._authors = authors
+        self._out = np.zeros(len(merit), dtype=np.bool_)
+        self._place = 0
+
+    def __len__(self) -> int:
+        return len(self._out)
+
+    def shares(self, barred: NDArray[np.bool_] | None = None) -> tuple[int, NDArray[np.float64]] | None:
+        """Decide the next place; return its winner, and the share of draws that each contestant wins, (n,); None: nobody.
+
+        `barred`, (n,), may not win this place. The winner stays in the contest until `take`.
+        """
+        row, self._place = self._place, self._place + 1
+        out = self._out if barred is None else self._out | barred
+        if row >= len(self._chances) or out.all():
+            return None
+        winners = np.where(out, -1.0, self._chances).argmax(axis=1)
+        return int(winners[row]), np.bincount(winners, minlength=len(out)) / len(winners)
+
+    def take(self, winner: int) -> None:
+        """Let the winner have its place: no other video of its author gets one."""
+        self._out |= self._authors == self._authors[winner]
+
+    def fill(self, places: int) -> list[Pick]:
+        """Return the winners of up to `places` places, all of which are given away."""
+        picks = []
+        for _ in range(places):
+            decided = self.shares()
+            if decided is None:
+                break
+            winner, shares = decided
+            picks.append(Pick(winner, float(shares[winner])))
+            self.take(winner)
+        return picks
+
+
+@dataclass
+class Lottery:
+    """A place that is kept for a new video with probability `chance`: then the contest fills it, else value does.
+
+    Either way `picks` has who got it, and with which probability, given the places before. Both ways count: by value the most
+    valuable may be a new video that could have won as well, and what value put there would not have been there by the contest.
+    """
+
+    contest: Contest
+    chance: float
+    kept: bool
+    pick: Pick | None = None
+    won: int | None = None
+
+    def draw(self, by_value: int, barred: NDArray[np.bool_]) -> int:
+        """Return the index that gets the place; contestants come first in `barred`, and value would put `by_value` there."""
+        decided = self.contest.shares(barred[: len(self.contest)])
+        if decided is None:
+            self.pick = Pick(by_value, 1.0)
+            return by_value
+        winner, shares = decided
+        index = winner if self.kept else by_value
+        of_contest = float(shares[index]) if index < len(shares) else 0.0
+        self.pick = Pick(index, self.chance * of_contest + (1.0 - self.chance) * (index == by_value))
+        if self.kept:
+            self.contest.take(winner)
+            self.won = winner
+        return index

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.catalogue import Catalogue
+from serving.feed.effects.exposure import CountExposure
 from serving.feed.effects.served import RememberServed
 from serving.feed.effects.slate_event import SlateEvent
+from serving.feed.fairness.steering import Fairness
 from serving.feed.filters.blocked import Blocked
 from serving.feed.filters.seen import Seen
 from serving.feed.filters.servable import Servable
@@ -19,13 +22,16 @@ from serving.feed.hydrators.taste import TasteHydrator
 from serving.feed.hydrators.viewer import ViewerHydrator
 from serving.feed.hydrators.wanted import WantedHydrator
 from serving.feed.pipeline import FeedPipeline, Stages
+from serving.feed.ranking import RankingFeatures
 from serving.feed.scorers.again import Again
+from serving.feed.scorers.author_exposure import AuthorExposure
 from serving.feed.scorers.engagement import Engagement
 from serving.feed.scorers.followed import FollowedAuthor
 from serving.feed.scorers.freshness import Freshness
 from serving.feed.scorers.interest import Interest
 from serving.feed.scorers.live import LiveRoom
 from serving.feed.scorers.plan_rank import PlanRank
+from serving.feed.scorers.ranked import Ranked
 from serving.feed.scorers.steering import Steering
 from serving.feed.scorers.wanted import WantedScore
 from serving.feed.selector import PageSelector
@@ -46,6 +52,9 @@ from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
 
+if TYPE_CHECKING:
+    from models.ranking.ranker import Ranker
+
 _HOUR_MS = 3_600_000
 
 
@@ -59,19 +68,30 @@ class Feed:
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
+    fairness: Fairness
     pipeline: FeedPipeline
 
     def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
-        """Let old videos leave and fill the shelves anew; call it every few seconds, from any thread."""
+        """Let old videos leave, fill the shelves anew and steer exposure; call it every few seconds, from any thread."""
         self.catalogue.evict(now_ms=now_ms)
         self.shelves.renew(now_ms=now_ms, rng=rng)
+        self.fairness.renew(now_ms=now_ms)
 
 
-def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[Slate, str | None], None]) -> Feed:
-    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page."""
+def build_feed(
+    settings: FeedSettings,
+    source: ViewerSource,
+    publish: Callable[[Slate, str | None], None],
+    *,
+    ranker: "Callable[[], Ranker | None]" = lambda: None,
+) -> Feed:
+    """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
+
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
+    """
     catalogue = Catalogue(settings)
     spaces = Spaces(catalogue, settings)
-    shelves = Shelves(catalogue, settings)
+    shelves, fairness = Shelves(catalogue, settings), Fairness(catalogue, settings)
     viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
     size, weights = settings.source_size, settings.weights
     stages = Stages(
@@ -101,22 +121,28 @@ def build_feed(settings: FeedSettings, source: ViewerSource, publish: Callable[[
             TooOld(catalogue, int(settings.max_age_h * _HOUR_MS)),
             Seen(),
         ),
-        scorers=(
+        features=RankingFeatures(catalogue),
+        ranker=Ranked(ranker, settings.objectives),
+        by_hand=(
             Interest(weights.interest),
             WantedScore(weights.wanted),
             Engagement(catalogue, shelves, settings.smoothing, weights.engagement),
             Freshness(catalogue, settings.freshness_half_life_h * _HOUR_MS, weights.freshness),
             FollowedAuthor(catalogue, weights.followed),
             LiveRoom(catalogue, weights.live),
+        ),
+        scorers=(
             PlanRank(catalogue, weights.plan),
             Steering(weights.steering),
+            AuthorExposure(catalogue, fairness),
             Again(),
         ),
-        selector=PageSelector(catalogue, shelves, settings),
+        selector=PageSelector(catalogue, shelves, settings, fairness),
         effects=(
+            CountExposure(fairness, shelves),
             RememberServed(catalogue, last_pages),
             SlateEvent(publish, settings.policy_version),
         ),
     )
     pipeline = FeedPipeline(stages.without(settings.off), catalogue.vectors)
-    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, pipeline)
+    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, fairness, pipeline)

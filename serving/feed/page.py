@@ -22,7 +22,7 @@ class StageTrace(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PlacedItem:
-    """One place of a page; `parts` add up to `score`."""
+    """One place of a page; `parts` add up to `score`, `features` are what the ranker saw, packed."""
 
     row: int
     card: Card
@@ -34,6 +34,7 @@ class PlacedItem:
     reason: str
     new: bool
     parts: dict[str, float]
+    features: bytes = b""
 
 
 @dataclass(frozen=True)

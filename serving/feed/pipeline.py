@@ -49,6 +49,18 @@ class Scorer(Stage, Protocol):
         ...
 
 
+class Features(Stage, Protocol):
+    def of(self, query: Query, candidates: Candidates) -> NDArray[np.float32]:
+        """Return the ranker's features of each candidate, shape (n, f)."""
+        ...
+
+
+class Ranking(Stage, Protocol):
+    def parts(self, query: Query, candidates: Candidates) -> dict[str, Floats] | None:
+        """Return what each objective adds to each candidate's value, shape (n,); None without a ranker."""
+        ...
+
+
 class Selector(Stage, Protocol):
     def select(self, query: Query, candidates: Candidates, sources: Sequence[str]) -> Page:
         """Return the page; `sources` are the names behind the bits of `found_by`."""
@@ -71,6 +83,10 @@ class Stages:
     scorers: tuple[Scorer, ...]
     selector: Selector
     effects: tuple[Effect, ...] = ()
+    features: Features | None = None
+    ranker: Ranking | None = None
+    # Scorers whose place the ranker takes where there is one.
+    by_hand: tuple[Scorer, ...] = ()
 
     def without(self, off: frozenset[str]) -> "Stages":
         """Return the stages less those named in `off`.
@@ -78,8 +94,9 @@ class Stages:
         Raises:
             ValueError: a name that no stage has, or the selector's.
         """
-        optional: tuple[Stage, ...] = (*self.hydrators, *self.sources, *self.filters, *self.scorers, *self.effects)
-        names = {stage.name for stage in optional}
+        scorers = (self.features, self.ranker, *self.by_hand, *self.scorers)
+        optional = (*self.hydrators, *self.sources, *self.filters, *scorers, *self.effects)
+        names = {stage.name for stage in optional if stage is not None}
         if off - names:
             raise ValueError(f"feed.off names {sorted(off - names)}; stages that can be off: {', '.join(sorted(names))}")
         return Stages(
@@ -89,6 +106,9 @@ class Stages:
             _on(self.scorers, off),
             self.selector,
             _on(self.effects, off),
+            None if self.features is None or self.features.name in off else self.features,
+            None if self.ranker is None or self.ranker.name in off else self.ranker,
+            _on(self.by_hand, off),
         )
 
 
@@ -152,9 +172,17 @@ class FeedPipeline:
         return candidates
 
     def _score(self, query: Query, candidates: Candidates, trace: _Trace) -> Candidates:
+        stages = self._stages
         candidates = replace(candidates, vectors=self._vectors(candidates.rows))
-        parts: dict[str, Floats] = {}
-        for scorer in self._stages.scorers:
+        if stages.features is not None:
+            with trace.stage("hydrator", stages.features, len(candidates)):
+                candidates = replace(candidates, features=stages.features.of(query, candidates))
+        ranked: dict[str, Floats] | None = None
+        if stages.ranker is not None:
+            with trace.stage("scorer", stages.ranker, len(candidates)):
+                ranked = stages.ranker.parts(query, candidates)
+        parts = ranked or {}
+        for scorer in (*(stages.by_hand if ranked is None else ()), *stages.scorers):
             with trace.stage("scorer", scorer, len(candidates)):
                 parts[scorer.name] = scorer.score(query, candidates)
         return replace(candidates, parts=parts)

@@ -6,63 +6,83 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ranking.features import pack
 from serving.catalogue import Catalogue
-from serving.columns import among
+from serving.columns import Rows, among
 from serving.feed.candidates import Candidates
 from serving.feed.diversity import arrange
-from serving.feed.exploration import Pick, compete
+from serving.feed.exploration import Contest, Lottery
+from serving.feed.fairness.steering import Fairness
+from serving.feed.kept_places import PLACES_A_PAGE, chances, in_order
 from serving.feed.page import Page, PlacedItem
 from serving.feed.query import Query
 from serving.feed.reasons import reason
-from serving.feed.scorers.again import PENALTY
 from serving.feed.scorers.interest import similarity
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
 
 _HOUR_MS = 3_600_000
-_PLACES_A_PAGE = 10
 
 
 @dataclass(frozen=True)
 class PageSelector:
-    """Main places are filled by value and diversity and are certain, given the new videos: their propensity is 1."""
+    """Places that are surely kept are given away first, then the page is filled in order. A propensity is that of a video in
+    its place, given the former and the places before: 1 where value decides, less where chance does or might have.
+    """
 
     catalogue: Catalogue
     shelves: Shelves
     settings: FeedSettings
+    fairness: Fairness
     name: str = "selector"
 
     def select(self, query: Query, candidates: Candidates, sources: Sequence[str]) -> Page:
         value = candidates.value
-        unseen = value > -PENALTY / 2
+        unseen = candidates.parts.get("again", np.zeros(len(candidates), np.float32)) >= 0.0
         # Videos that come again come last: no place is kept among them.
-        places = range(min(query.limit, int(unseen.sum())))
-        kept_places = [place for place in places if place % _PLACES_A_PAGE in self.settings.cold_start.positions]
-        picks = self._explore(query, candidates, unseen, places=len(kept_places))
-        # The best by value, and the winners among the new, wherever they stand.
+        kept = self._kept(min(query.limit, int(unseen.sum())))
+        contestants, contest = self._contest(query, candidates, unseen, places=len(kept))
+        sure = [place for place, chance in kept.items() if chance == 1.0]
+        winners = contest.fill(len(sure))
+        lotteries = {
+            place: Lottery(contest, chance, kept=bool(query.rng.random() < chance))
+            for place, chance in kept.items()
+            if chance < 1.0
+        }
         top = np.argsort(-value, kind="stable")[: max(self.settings.pool_size, self.settings.mmr_top, query.limit)]
         pool = self.catalogue.video_ids(candidates.rows[top[: self.settings.pool_size]])
         top = top[: max(self.settings.mmr_top, query.limit)]
-        winners = np.array([pick.index for pick in picks], dtype=np.int64)
-        chosen = np.concatenate([winners, top[~among(top, winners)]])
+        # The contestants, wherever they stand by value: first, so that contest and page know them by one number.
+        chosen = np.concatenate([contestants, top[~among(top, contestants)]])
+        by_value = np.ones(len(chosen), dtype=np.bool_)
+        by_value[: len(contestants)] = among(contestants, top)
         order = arrange(
             value[chosen],
             candidates.embedded()[chosen],
             self.catalogue.columns.author[candidates.rows[chosen]],
             limit=query.limit,
-            reserved={place: index for index, place in enumerate(kept_places[: len(picks)])},
+            reserved={place: winner.index for place, winner in zip(sure, winners, strict=False)},
             settings=self.settings,
+            by_value=by_value,
+            drawn={place: lottery.draw for place, lottery in lotteries.items()},
         )
-        by_index = {pick.index: pick for pick in picks}
+        explored = {winner.index for winner in winners} | {lottery.won for lottery in lotteries.values()}
+        drawn = [*winners, *(lottery.pick for lottery in lotteries.values() if lottery.pick is not None)]
+        propensity = {pick.index: pick.propensity for pick in drawn}
         items = tuple(
-            self._place(query, candidates, int(chosen[index]), position, by_index.get(int(chosen[index])), sources)
-            for position, index in enumerate(order)
+            self._place(query, candidates, int(chosen[i]), position, propensity.get(i, 1.0), i in explored, sources)
+            for position, i in enumerate(order)
         )
         shown = [item.card.video.video_id for item in items]
         return Page(query, items, tuple(dict.fromkeys([*shown, *pool]))[: max(self.settings.pool_size, len(shown))])
 
-    def _explore(self, query: Query, candidates: Candidates, unseen: NDArray[np.bool_], *, places: int) -> list[Pick]:
-        """Return the winners among the new, unseen videos that fit the viewer; indexes are those of `candidates`."""
+    def _kept(self, places: int) -> dict[int, float]:
+        """Return the probability with which each of `places` places is kept for a new video, where that is not 0."""
+        of_ten = chances(in_order(self.settings.cold_start.positions), self.fairness.now.places)
+        return {place: of_ten[place % PLACES_A_PAGE] for place in range(places) if place % PLACES_A_PAGE in of_ten}
+
+    def _contest(self, query: Query, candidates: Candidates, unseen: NDArray[np.bool_], *, places: int) -> tuple[Rows, Contest]:
+        """Return the new, unseen videos that fit the viewer, as indexes of `candidates`, and their contest."""
         cold = self.settings.cold_start
         columns = self.catalogue.columns
         new = self.shelves.is_new(candidates.rows, now_ms=query.now_ms) & unseen
@@ -81,7 +101,7 @@ class PageSelector:
         merit = (np.maximum(fit[index], 0.01) * (1.0 + debut)).astype(np.float32)
         nearest = np.argsort(-merit, kind="stable")[: cold.candidates]
         successes, failures = columns.trials(rows[nearest])
-        picks = compete(
+        contest = Contest(
             query.rng,
             successes=successes,
             failures=failures,
@@ -91,10 +111,17 @@ class PageSelector:
             draws=cold.draws,
             prior=cold.prior,
         )
-        return [Pick(int(index[nearest[pick.index]]), pick.propensity) for pick in picks]
+        return index[nearest], contest
 
     def _place(
-        self, query: Query, candidates: Candidates, index: int, position: int, pick: Pick | None, sources: Sequence[str]
+        self,
+        query: Query,
+        candidates: Candidates,
+        index: int,
+        position: int,
+        propensity: float,
+        explored: bool,
+        sources: Sequence[str],
     ) -> PlacedItem:
         row = int(candidates.rows[index])
         card = self.catalogue.card(row)
@@ -106,10 +133,11 @@ class PageSelector:
             card=card,
             position=position,
             score=sum(parts.values()),
-            propensity=1.0 if pick is None else pick.propensity,
-            source="exploration" if pick is not None else found_by[0],
+            propensity=propensity,
+            source="exploration" if explored else found_by[0],
             found_by=found_by,
-            reason=reason(query, row, card, self.catalogue, explored=pick is not None, again=again, found_by=found_by),
-            new=pick is not None,
+            reason=reason(query, row, card, self.catalogue, explored=explored, again=again, found_by=found_by),
+            new=explored,
             parts=parts,
+            features=b"" if candidates.features is None else pack(candidates.features[index : index + 1])[0],
         )

@@ -6,7 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from serving.ops.ops import Ops
-from serving.ops.view import FlowView, OpsView, ServerView
+from serving.ops.view import FairnessView, FlowView, OpsView, ServerView
 
 _QUANTILES = ("0.5", "0.99")
 
@@ -32,6 +32,7 @@ class OpsCollector(Collector):
         yield from _processes(view)
         yield from _topics(view)
         yield from _catalogue(view)
+        yield from _fairness(view.fairness)
         yield from self._rest(view)
 
     def _rest(self, view: OpsView) -> Iterator[Metric]:
@@ -136,3 +137,17 @@ def _catalogue(view: OpsView) -> Iterator[Metric]:
     for bucket in catalogue.ages:
         age.add_metric([f"{bucket.up_to_h:g}"], bucket.videos)
     yield age
+
+
+def _fairness(fairness: FairnessView) -> Iterator[Metric]:
+    known = {
+        "headwater_served_new_share": ("share of exposure that new videos had", fairness.new_share),
+        "headwater_served_new_share_target": ("share that is wanted", fairness.new_share_target),
+        "headwater_served_author_gini": ("how unevenly this node shows authors", fairness.author_gini),
+        "headwater_served_author_gini_target": ("the most that is wanted", fairness.author_gini_target),
+        "headwater_kept_places": ("places of ten kept for new videos", fairness.places),
+        "headwater_author_weight": ("most that an author's exposure moves a value", fairness.author_weight),
+    }
+    for name, (description, value) in known.items():
+        # Without a value it has no sample: a target of 0 would be a wish.
+        yield GaugeMetricFamily(name, description, value=value)

@@ -1,14 +1,13 @@
-"""What the catalogue holds and how evenly its authors are shown."""
-
-from typing import Any
+"""What the catalogue holds, how evenly its authors are shown, and what is done about it."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from serving.catalogue import Catalogue
 from serving.columns import STATS, Rows
-from serving.ops.view import AgeBucket, CatalogueView, NewVideo
-from serving.settings import ColdStartSettings
+from serving.feed.fairness.gini import gini
+from serving.feed.fairness.steering import Steered
+from serving.ops.view import AgeBucket, CatalogueView, FairnessView, NewVideo
+from serving.settings import ColdStartSettings, FairnessSettings
 from serving.shelves import Shelves
 from streams.state.engagement import HALF_LIFE_MS
 
@@ -17,18 +16,6 @@ _AGES_H = (1.0, 6.0, 24.0, 72.0, 168.0)
 # The newest videos that are told of one by one.
 NEWEST = 20
 _IMPRESSIONS = STATS.index("impressions")
-
-
-def gini(amounts: NDArray[Any]) -> float | None:
-    """Return the Gini coefficient of amounts of 0 or more, shape (n,): 0 all equal, 1 - 1/n one has all; None of nothing.
-
-    Brown's formula over the sorted amounts; Gini, "Variabilità e mutabilità" (1912).
-    """
-    total = float(amounts.sum())
-    if total <= 0.0:
-        return None
-    ranks = np.arange(1, len(amounts) + 1)
-    return float(2.0 * (ranks * np.sort(amounts)).sum() / (len(amounts) * total) - (len(amounts) + 1) / len(amounts))
 
 
 def exposure_gini(catalogue: Catalogue, rows: Rows, now_ms: int) -> float | None:
@@ -58,6 +45,18 @@ def catalogue_view(catalogue: Catalogue, shelves: Shelves, settings: ColdStartSe
         exposure_gini=exposure_gini(catalogue, rows, now_ms),
         ages=[AgeBucket(up_to_h, int(videos)) for up_to_h, videos in zip(_AGES_H, counts, strict=True)],
         newest=_newest(catalogue, new, settings),
+    )
+
+
+def fairness_view(steered: Steered, settings: FairnessSettings) -> FairnessView:
+    """Return whom this node showed lately, beside the targets, and where the knobs stand."""
+    return FairnessView(
+        new_share=steered.served.new_share,
+        new_share_target=settings.new_share or None,
+        places=steered.places,
+        author_gini=steered.served.author_gini,
+        author_gini_target=settings.author_gini if settings.author_gini < 1.0 else None,
+        author_weight=steered.author_weight,
     )
 
 

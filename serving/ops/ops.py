@@ -11,7 +11,7 @@ import msgspec
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
 from serving.models import Models
-from serving.ops.exposure import catalogue_view
+from serving.ops.exposure import catalogue_view, fairness_view
 from serving.ops.letters import DeadLetterOffice
 from serving.ops.offsets import Broker, Offsets
 from serving.ops.probes import Answer, Probe
@@ -124,6 +124,7 @@ class Ops:
             servers=[*server_views(answers, supervised, newest), *model_views(self._models.states.values(), now_ms)],
             topics=topics,
             catalogue=self._of_catalogue(now_ms),
+            fairness=fairness_view(self._feed.fairness.now, self._settings.fairness),
             feed=self._metrics.feed.view(slates_lost=self._metrics.slates_lost_so_far(), degraded=self._feed.viewers.degraded),
             dead_letters_open=sum(self.letters.index.open_by_flow().values()),
             events_accepted=self._metrics.accepted_so_far(),

@@ -26,6 +26,8 @@ def values(
         "catalogue_videos": view.catalogue.videos,
         "new_videos": view.catalogue.new_videos,
         "exposure_gini": view.catalogue.exposure_gini,
+        "served_gini": view.fairness.author_gini,
+        "served_new_share": view.fairness.new_share,
     }
     found |= {f"events_per_s.{topic.name}": topic.events_per_s for topic in view.topics}
     found |= {f"lag_events.{flow.name}": flow.lag_events for flow in view.flows}

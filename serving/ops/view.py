@@ -80,6 +80,20 @@ class CatalogueView(Struct, frozen=True, kw_only=True):
     newest: list[NewVideo]
 
 
+class FairnessView(Struct, frozen=True, kw_only=True):
+    """Whom this node showed lately: the share that new videos had, the Gini over authors; a target is None where there is none.
+
+    `places` of ten are kept for new videos; `author_weight` is the most that an author's exposure moves a value.
+    """
+
+    new_share: float | None
+    new_share_target: float | None
+    places: float
+    author_gini: float | None
+    author_gini_target: float | None
+    author_weight: float
+
+
 class StageView(Struct, frozen=True, kw_only=True):
     """One stage of the feed over the last minute: mean time and mean numbers of candidates in and out of it."""
 
@@ -113,6 +127,7 @@ class OpsView(Struct, frozen=True, kw_only=True):
     servers: list[ServerView]
     topics: list[TopicView]
     catalogue: CatalogueView
+    fairness: FairnessView
     feed: FeedView
     dead_letters_open: int
     events_accepted: int
@@ -123,7 +138,8 @@ class History(Struct, frozen=True):
     """Series over the last hour, one value a second; None where nothing was measured.
 
     Names: `events_per_s.TOPIC`, `freshness_p50_ms`, `freshness_p99_ms`, `lag_events.FLOW`, `pages_per_s`, `feed_p50_ms`,
-    `feed_p99_ms`, `catalogue_videos`, `new_videos`, `exposure_gini`, `restarts.PROCESS`, `rss_bytes.PROCESS`.
+    `feed_p99_ms`, `catalogue_videos`, `new_videos`, `exposure_gini`, `served_gini`, `served_new_share`, `restarts.PROCESS`,
+    `rss_bytes.PROCESS`.
     """
 
     at: list[int]

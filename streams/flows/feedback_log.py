@@ -43,8 +43,10 @@ SCHEMA = pa.schema(
         ("watch_ms", pa.int64()),
         ("reward", pa.float64()),
         ("parts", pa.map_(pa.string(), pa.float64())),
+        ("features", pa.binary()),
         ("policy_version", pa.string()),
         ("arm", pa.string()),
+        ("features_version", pa.int32()),
         ("served_at", pa.timestamp("ms", tz="UTC")),
         ("closed_at", pa.timestamp("ms", tz="UTC")),
     ]
@@ -59,7 +61,12 @@ class FeedbackLog(ParquetLog):
 
     def add(self, feedback: list[Feedback], *, name: str | None = None) -> None:
         """Write pages to disk. The same pages under the same `name` are there once."""
-        self.append(pa.Table.from_pylist([row for made in feedback for row in _rows(made)], schema=SCHEMA), name=name)
+        self.append(self.table(feedback), name=name)
+
+    @staticmethod
+    def table(feedback: list[Feedback]) -> pa.Table:
+        """Return pages as rows, as they are on disk."""
+        return pa.Table.from_pylist([row for made in feedback for row in _rows(made)], schema=SCHEMA)
 
 
 def _rows(feedback: Feedback) -> list[dict[str, object]]:
@@ -68,10 +75,11 @@ def _rows(feedback: Feedback) -> list[dict[str, object]]:
         "user_id": feedback.user_id,
         "policy_version": feedback.policy_version,
         "arm": feedback.arm,
+        "features_version": feedback.features_version,
         "served_at": timestamp(feedback.served_at),
         "closed_at": timestamp(feedback.closed_at),
     }
-    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts")
+    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts", "features")
     return [page | {name: getattr(item, name) for name in fields} for item in feedback.items]
 
 

@@ -135,6 +135,7 @@ def _feedback(opened: OpenSlate, closed_at: int) -> Feedback:
                 watch_ms=watched.watch_ms,
                 reward=value,
                 parts=parts,
+                features=item.features,
             )
         )
     return Feedback(
@@ -145,4 +146,5 @@ def _feedback(opened: OpenSlate, closed_at: int) -> Feedback:
         closed_at=closed_at,
         policy_version=slate.policy_version,
         arm=slate.arm,
+        features_version=slate.features_version,
     )

@@ -52,12 +52,28 @@ def test_feed_fills_every_page() -> None:
     assert found["stages_ms"]
 
 
+def test_the_ranker_learns_from_a_crowd_and_makes_pages() -> None:
+    found = figures("ranker", "--viewers", "30", "--videos", "300", "--learned", "300", "--judged", "100")
+    assert found["rows"]["judged"] > 100
+    assert found["skip_auc"] > 0.5
+    assert found["reward_gain_low"] <= found["reward_gain"] <= found["reward_gain_high"]
+    assert 0 < found["interest_by_ranker"] <= found["best_interest"] <= 1
+    assert found["score_1000_ms"] > 0
+
+
 def test_cold_start_follows_a_clip_and_takes_it_down() -> None:
     found = figures("cold_start", "--uploads", "1", "--takedowns", "3", "--catalogue", "60")
     assert 0 < found["title_p50_ms"] <= found["frames_p50_ms"]
     assert found["first_impression_p50_ms"] > 0
     assert found["takedown_p99_ms"] > 0
     assert found["never_shown"] == 0
+
+
+def test_fairness_tells_what_each_target_reached_and_cost() -> None:
+    found = figures("fairness", "--videos", "400", "--viewers", "60", "--pages", "50", "--settling", "50")
+    assert 0 < found["gini_reached"]["0.1"] < found["gini_free"] < 1
+    assert found["new_share_reached"].keys() == found["new_share_value_lost_percent"].keys() == found["new_share_places"].keys()
+    assert 0 <= found["both_reached"]["new_share"] <= 1
 
 
 def test_crash_loses_and_doubles_nothing() -> None:

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from headwater.learning import DECISIONS, learn
 from headwater.settings import Settings
+from models.learning.gate import TooLittle
 from models.learning.releases import opened
-from models.learning.watches import NoWatches
 from models.retrieval.served import ServedTowers
 from streams.events import Release
 from streams.follower import Followed, Follower
@@ -39,7 +39,7 @@ def released(settings: Settings) -> list[Release]:
 
 def test_what_passes_is_released_and_every_decision_is_on_record(settings: Settings, tmp_path: Path) -> None:
     console = Console(quiet=True)
-    with pytest.raises(NoWatches):
+    with pytest.raises(TooLittle):
         learn("towers", settings, console)
     Logs(tmp_path).write(cycles(), [content(video) for video in range(VIDEOS)])
     assert learn("towers", settings, console)

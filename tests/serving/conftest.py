@@ -179,7 +179,7 @@ def anyio_backend() -> str:
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Return a function that makes worlds, by the settings of the feed and the API."""
 
-    def make(feed: FeedSettings | None = None, **api: object) -> World:
+    def make(feed: FeedSettings | None = None, *, ranker: Callable[[], Any] = lambda: None, **api: object) -> World:
         stored, published = StoredViewers(), Published()
         media_dir = tmp_path_factory.mktemp("media")
 
@@ -197,6 +197,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             checks=checks,
             clock=lambda: world.now,
             rng=np.random.default_rng(0),
+            ranker=ranker,
         )
         world = World(node, stored, published)
         return world

@@ -70,7 +70,7 @@ async def test_towers_bring_what_is_watched_next(cook: World, release: Release) 
     assert "sports" in found
     scores = {item.card.video.video_id: item.parts["wanted-next"] for item in after.items}
     assert max(scores, key=scores.__getitem__).startswith("sports")
-    assert all(0 <= score <= 1 for score in scores.values())
+    assert all(-1 <= score <= 1 for score in scores.values())
 
 
 async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_it(cook: World, release: Release) -> None:
@@ -139,7 +139,7 @@ async def test_of_two_releases_the_newer_serves_and_a_tombstone_ends_it(
 
 async def test_a_release_of_a_name_that_nobody_serves_is_left_alone(cook: World, release: Release) -> None:
     follow(cook, replace(release, name="agent"))
-    assert set(cook.node.models.states) == {"towers"}
+    assert set(cook.node.models.states) == {"towers", "ranker"}
 
 
 async def test_no_page_fails_while_towers_are_swapped(

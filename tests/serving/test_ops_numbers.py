@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from serving.feed.fairness.gini import gini
 from serving.feed.page import StageTrace
-from serving.ops.exposure import gini
 from serving.ops.feed_window import FeedWindow
 from serving.ops.offsets import Offsets
 from serving.ops.processes import Processes

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.feed.diversity import arrange
-from serving.feed.exploration import compete
+from serving.feed.exploration import Contest
 from serving.settings import FeedSettings
 
 SETTINGS = FeedSettings()
@@ -17,7 +17,7 @@ def unit_vectors(n, seed):
 
 def contest(known, *, seed, places=2, draws=64):
     successes, failures, authors = (np.array(column) for column in zip(*known, strict=True))
-    return compete(
+    return Contest(
         np.random.default_rng(seed),
         successes=successes.astype(np.float32),
         failures=failures.astype(np.float32),
@@ -26,7 +26,7 @@ def contest(known, *, seed, places=2, draws=64):
         places=places,
         draws=draws,
         prior=(1.0, 4.0),
-    )
+    ).fill(places)
 
 
 @given(authors=st.lists(st.integers(0, 6), min_size=1, max_size=60), limit=st.integers(1, 20), seed=st.integers(0, 99))

@@ -2,11 +2,14 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from streams.events import Slate, SlateItem
+from streams.codec import decode, encode
+from streams.events import ACTIONS, Slate, SlateItem
 from streams.settings import FlowSettings
 from streams.state.attribution import Attribution
 from streams.state.rewards import REWARDS, reward
+from streams.topics import FEEDBACK, SLATES
 from tests.streams.world import NOW, interaction
 
 SETTINGS = FlowSettings()
@@ -32,6 +35,28 @@ def test_an_interaction_is_attributed_to_its_place_on_its_page() -> None:
     assert [item.actions for item in feedback.items] == [(), ("like",), ()]
     assert feedback.items[1].reward == REWARDS["like"]
     assert [item.propensity for item in feedback.items] == [0.5, 0.5, 0.5]
+
+
+def test_the_feedback_of_the_largest_page_is_no_larger_than_an_event_may_be() -> None:
+    # Each character of these ids is six in JSON.
+    items = tuple(
+        SlateItem(
+            video_id="\x01" * 125 + f"{n:03}", position=n, score=1.0, propensity=1 / 3, source="\x01" * 64, reason="",
+            duration_ms=10_000, features=b"\xff" * 128,
+        )
+        for n in range(500)
+    )  # fmt: skip
+    page = Slate(request_id="r1", user_id="ann", items=items, served_at=NOW, features_version=1)
+    assert decode(SLATES, encode(page)) == page
+    state = Attribution()
+    state.on_slate(page, NOW, SETTINGS)
+    for n, item in enumerate(items):
+        for action in ACTIONS:
+            event = interaction(0, action, video=item.video_id, request_id="r1", watch_ms=9_999)
+            state.on_interaction(structs.replace(event, event_id=f"{n}-{action}"), NOW, SETTINGS)
+    [made] = state.close(NOW + SILENCE, SETTINGS)
+    assert len(made.items[499].actions) == len(ACTIONS)
+    assert decode(FEEDBACK, encode(made)) == made
 
 
 def test_an_interaction_that_came_before_its_slate_is_not_lost() -> None:

@@ -2,23 +2,26 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bytewax.operators as op
 from bytewax.connectors.kafka import KafkaSourceMessage
 from bytewax.dataflow import Dataflow
 from bytewax.testing import TestingSink, TestingSource, run_main
+from msgspec import structs
 
-from streams.codec import encode, pack_vector
+from streams.codec import decode, encode, pack_vector
 from streams.events import Erasure, Instruction, Perception, Plan, PlanItem, Slate, SlateItem, Steer, Takedown
 from streams.features import UserActivity, VideoContent, VideoEngagement
 from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.feature_io import Forget, Readable
+from streams.flows.feedback_log import FeedbackLog
 from streams.flows.kafka_io import Received, Send, decoder
 from streams.ports import PerceptionUnavailable
 from streams.settings import FlowSettings
 from streams.state.engagement import Engaged
-from streams.topics import DEAD_LETTERS, INTERACTIONS, PERCEPTIONS, PLANS, PURGES, VIDEO_STATS
+from streams.topics import DEAD_LETTERS, FEEDBACK, INTERACTIONS, PERCEPTIONS, PLANS, PURGES, SLATES, VIDEO_STATS
 from tests.streams.world import NOW, FeaturesInMemory, VideosInMemory, interaction, received, unit, upload
 
 SETTINGS = FlowSettings()
@@ -337,6 +340,24 @@ def test_a_page_and_what_was_done_with_it_become_feedback() -> None:
     [made], done = logic.on_notify()
     assert done
     assert made.items[0].actions == ("like",)
+
+
+def test_features_go_from_the_slate_into_the_log_and_stay_when_another_viewer_is_erased(tmp_path: Path) -> None:
+    now, log = [NOW], FeedbackLog(tmp_path)
+    for user, packed in (("ann", b"\x00\x3c" * 36), ("bob", b"\x00\x40" * 36)):
+        item = structs.replace(slate().items[0], features=packed)
+        page = structs.replace(slate(), request_id=f"r-{user}", user_id=user, items=(item,), features_version=1)
+        logic = feedback.FeedbackLogic(None, SETTINGS, lambda: now[0])
+        # As it comes off the wire, and over a restart.
+        logic.on_batch([received(decode(SLATES, encode(page)))])
+        logic = feedback.FeedbackLogic(logic.snapshot(), SETTINGS, lambda: now[0])
+        now[0] += int(SETTINGS.feedback_max_s * 1000)
+        [made], _ = logic.on_notify()
+        now[0] = NOW
+        log.add([decode(FEEDBACK, encode(made))])
+    assert log.erase("user_id", "ann") == 1
+    [row] = log.read().to_pylist()
+    assert (row["user_id"], row["features"], row["features_version"]) == ("bob", b"\x00\x40" * 36, 1)
 
 
 def test_feedback_opens_no_page_from_before_an_erasure_and_forgets_even_that_in_time() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+from msgspec import structs
 
 from streams.events import Feedback, Outcome
 from streams.flows.feature_io import Forget
@@ -132,6 +133,23 @@ def test_rows_of_a_version_that_knew_fewer_columns_are_merged_with_the_others(tm
         ("r1", None),
         ("r2", 0.5),
     ]
+
+
+def test_a_log_is_read_with_the_columns_of_now_whoever_wrote_it(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    assert log.read().num_rows == 0
+    log.add([feedback("r1", "ann")], name="a")
+    (older,) = tmp_path.glob("day=*/*.parquet")
+    pq.write_table(pq.ParquetFile(older).read().drop_columns(["features", "features_version"]), older)
+    page = feedback("r2", "bob")
+    items = tuple(structs.replace(item, features=b"\x00\x3c") for item in page.items)
+    log.add([structs.replace(page, items=items, features_version=1)], name="b")
+    assert log.erase("user_id", "nobody") == 0
+    assert sorted({(row["request_id"], row["features"], row["features_version"]) for row in log.read().to_pylist()}) == [
+        ("r1", None, None),
+        ("r2", b"\x00\x3c", 1),
+    ]
+    assert log.read(["features"]).column_names == ["features"]
 
 
 def test_what_a_killed_process_had_begun_to_write_is_gone_with_the_next_erasure(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from models.ranking.features import VERSION
 from serving.feed.page import Page
 from streams.events import Slate, SlateItem
 
@@ -27,6 +28,7 @@ class SlateEvent:
                 reason=item.reason,
                 live=item.card.video.kind == "live",
                 duration_ms=item.card.video.duration_ms,
+                features=item.features,
             )
             for item in page.items
         )
@@ -38,5 +40,6 @@ class SlateEvent:
             pool=page.pool,
             policy_version=self.policy_version,
             features_as_of=query.viewer.as_of,
+            features_version=VERSION if any(item.features for item in page.items) else 0,
         )
         self.publish(slate, query.trace)

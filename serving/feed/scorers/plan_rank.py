@@ -13,6 +13,17 @@ from serving.feed.query import Query
 HALVED_EVERY = 5.0
 
 
+def ranks(catalogue: Catalogue, query: Query, candidates: Candidates) -> Floats:
+    """Return the worth of each candidate's place in the plan, (n,): 1 for the first, 0 where it is not in it."""
+    worth = np.zeros(len(candidates), dtype=np.float32)
+    if query.plan is not None:
+        planned = catalogue.rows(item.video_id for item in query.plan.ranking)
+        by_place = np.exp2(-np.arange(len(planned)) / HALVED_EVERY).astype(np.float32)
+        _, among_candidates, in_plan = np.intersect1d(candidates.rows, planned, return_indices=True)
+        worth[among_candidates] = by_place[in_plan]
+    return worth
+
+
 @dataclass(frozen=True)
 class PlanRank:
     catalogue: Catalogue
@@ -20,10 +31,4 @@ class PlanRank:
     name: str = "plan-rank"
 
     def score(self, query: Query, candidates: Candidates) -> Floats:
-        part = np.zeros(len(candidates), dtype=np.float32)
-        if query.plan is not None:
-            planned = self.catalogue.rows(item.video_id for item in query.plan.ranking)
-            worth = np.float32(self.weight) * np.exp2(-np.arange(len(planned)) / HALVED_EVERY).astype(np.float32)
-            _, among_candidates, in_plan = np.intersect1d(candidates.rows, planned, return_indices=True)
-            part[among_candidates] = worth[in_plan]
-        return part
+        return np.float32(self.weight) * ranks(self.catalogue, query, candidates)

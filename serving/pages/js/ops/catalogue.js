@@ -17,6 +17,10 @@ export function catalogue(section) {
     authors: stat("authors"),
     new_videos: stat("new_videos"),
     exposure_gini: stat("exposure_gini"),
+    served_gini: stat("served_gini"),
+    served_new_share: stat("served_new_share"),
+    kept_places: stat("kept_places"),
+    author_weight: stat("author_weight"),
   };
   const ages = h("ul", { class: "ages" });
   const newest = table({
@@ -38,18 +42,28 @@ export function catalogue(section) {
     h("div", { class: "panel panel-table" }, newest.element, none));
 
   return {
-    update({ catalogue: view, at }) {
+    update({ catalogue: view, fairness, at }) {
       stats.videos.set(count(view.videos));
       stats.live_rooms.set(count(view.live_rooms));
       stats.authors.set(count(view.authors));
       stats.new_videos.set(count(view.new_videos));
       stats.exposure_gini.set(index(view.exposure_gini));
+      stats.served_gini.set(besideTarget(index, fairness.author_gini, fairness.author_gini_target, "at most"));
+      stats.served_new_share.set(besideTarget(percent, fairness.new_share, fairness.new_share_target, "target"));
+      stats.kept_places.set({ ...index(fairness.places), unit: "of 10" });
+      stats.author_weight.set(index(fairness.author_weight));
       const most = Math.max(1, ...view.ages.map((bucket) => bucket.videos));
       keyed(ages, view.ages.map((bucket, position) => ({ ...bucket, most, from: view.ages[position - 1]?.up_to_h })), (bucket) => bucket.up_to_h, makeAge);
       none.hidden = view.newest.length > 0;
       newest.update(view.newest.slice(0, MOST_SHOWN).map((video) => ({ ...video, now: at })));
     },
   };
+}
+
+/** A figure whose unit names its target, where it has one. */
+function besideTarget(format, value, target, word) {
+  const shown = format(value);
+  return typeof target === "number" ? { value: shown.value, unit: `${shown.unit && `${shown.unit} `}(${word} ${text(format(target))})`.trim() } : shown;
 }
 
 function words(read) {

@@ -3,7 +3,7 @@
 import { chart } from "./chart.js";
 import { watch } from "./colours.js";
 import { h, setAttribute } from "../dom.js";
-import { bytes, count, index, milliseconds, perSecond } from "./format.js";
+import { bytes, count, index, milliseconds, percent, perSecond } from "./format.js";
 import { FEED_BUDGET_MS, FRESHNESS_BUDGET_MS } from "./verdict.js";
 
 const RANGES = [["5 min", 300_000], ["15 min", 900_000], ["1 h", 3_600_000]];
@@ -29,7 +29,8 @@ const PLOTS = [
   },
   { id: "pages_per_s", lines: fixed(["pages_per_s", "pages"]), format: (value) => perSecond(value), top: 1 },
   { id: "catalogue_size", lines: fixed(["catalogue_videos", "all"], ["new_videos", "new"]), format: (value) => count(value), top: 10 },
-  { id: "exposure_gini", lines: fixed(["exposure_gini", "Gini"]), format: index, top: 1 },
+  { id: "exposure_gini", lines: fixed(["exposure_gini", "of all nodes, days"], ["served_gini", "served here, lately"]), format: index, top: 1 },
+  { id: "served_new_share", lines: fixed(["served_new_share", "new videos"]), format: percent, top: 1 },
   { id: "memory_by_process", lines: each("rss_bytes."), format: bytes, top: 1e8 },
 ];
 

@@ -26,6 +26,13 @@ const PARTS = {
   "plan-rank": "Your plan",
   steering: "Your wishes",
   again: "Seen before",
+  "ranker-complete": "Likely watched to the end",
+  "ranker-watch_share": "How much of it you would watch",
+  "ranker-like": "Likely liked",
+  "ranker-share": "Likely passed on",
+  "ranker-follow": "Likely to make you follow",
+  "ranker-skip": "Likely skipped",
+  "ranker-report": "Likely reported",
 };
 const NOTHING = 0.005;
 

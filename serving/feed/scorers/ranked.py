@@ -1,0 +1,37 @@
+"""What a learned ranker expects of a candidate, added up to one value by the weights of the settings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.ranking.objectives import OBJECTIVES
+from serving.columns import Floats
+from serving.feed.candidates import Candidates
+from serving.feed.query import Query
+from serving.settings import ObjectiveSettings
+
+if TYPE_CHECKING:
+    # With it comes ONNX Runtime, which a node that has no ranker does without.
+    from models.ranking.ranker import Ranker
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """`ranker` returns the ranker that serves now, None without one. It is asked once a page: between two it may be another."""
+
+    ranker: "Callable[[], Ranker | None]"
+    weights: ObjectiveSettings
+    name: str = "ranker"
+
+    def parts(self, query: Query, candidates: Candidates) -> dict[str, Floats] | None:
+        ranker = self.ranker()
+        if ranker is None or candidates.features is None:
+            return None
+        expected = ranker.predict(candidates.features)
+        if not np.isfinite(expected).all():
+            # Nothing can be sorted by what is no number: the page is made by hand.
+            return None
+        weighed = expected * np.array([getattr(self.weights, name) for name in OBJECTIVES], np.float32)
+        return {f"{self.name}-{name}": weighed[:, place] for place, name in enumerate(OBJECTIVES)}
