@@ -161,7 +161,7 @@ async def test_no_page_fails_while_towers_are_swapped(
     while not swaps.done():
         page = await cook.page(seed=pages)
         assert len(page.items) == 10
-        assert any(item.parts["wanted-next"] > 0 for item in page.items)
+        assert any(item.parts["wanted-next"] for item in page.items)
         pages += 1
         await asyncio.sleep(0)
     await swaps
