@@ -18,8 +18,8 @@ from streams.follower import Followed
 from streams.topics import PLANS, SLATES
 
 pytestmark = pytest.mark.anyio
-BY_HAND = {"interest", "engagement", "freshness", "followed-author", "live-room"}
-ALWAYS = {"plan-rank", "steering", "again"}
+BY_HAND = {"interest", "wanted-next", "engagement", "freshness", "followed-author", "live-room"}
+ALWAYS = {"plan-rank", "steering", "author-exposure", "again"}
 BY_RANKER = {f"ranker-{name}" for name in OBJECTIVES}
 
 
