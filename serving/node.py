@@ -97,7 +97,14 @@ class Node:
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
         rankers = Rankers()
-        self.feed: Feed = build_feed(feed, viewers, self._publish_slate, ranker=ranker or rankers.now, experiments=experiments)
+        self.feed: Feed = build_feed(
+            feed,
+            viewers,
+            self._publish_slate,
+            ranker=ranker or rankers.now,
+            models=lambda: self.models.serving(),
+            experiments=experiments,
+        )
         served: dict[str, Served] = {"towers": self.feed.spaces, "ranker": rankers}
         self.models = Models(served, Loads(self.metrics.model_loads), clock)
         self.purges = Purges(self.forget_user)

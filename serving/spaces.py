@@ -1,6 +1,7 @@
 """The towers' space on this node: the vectors of its videos as the newest release of the towers has them, and their index."""
 
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,8 +74,8 @@ class Space:
         By how much the scores of two videos differ depends on how the towers were trained, and so changes with a release.
         """
         mean = self._sum @ wanted / self._count
-        variance = wanted @ self._squares @ wanted / self._count - mean**2
-        return np.asarray((self.vectors[rows] @ wanted - mean) / max(variance, 1e-12) ** 0.5, np.float32)
+        variance = float(wanted @ self._squares @ wanted) / self._count - float(mean) ** 2
+        return np.asarray((self.vectors[rows] @ wanted - mean) / math.sqrt(max(variance, 1e-12)), np.float32)
 
 
 class Filling(Protocol):

@@ -57,7 +57,7 @@ def _verdict(candidate: training.Candidate) -> Verdict:
         figures |= {f"{objective}_{name}": figure.value for name, figure in measured.items()}
     known = {name: round(value, 5) for name, value in figures.items() if math.isfinite(value)}
     known |= {f"rows_{name}": float(count) for name, count in candidate.rows.items()}
-    reason = (
-        candidate.refused or f"log-loss {candidate.losses['candidate']:.4f}, base rates have {candidate.losses['base']:.4f}"
-    )
-    return Verdict(not candidate.refused, reason, known)
+    if candidate.refused:
+        return Verdict(False, candidate.refused, known)
+    losses = candidate.losses
+    return Verdict(True, f"log-loss {losses['candidate']:.4f}, base rates have {losses['base']:.4f}", known)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
+from feature_repo.schema import log_schema
 from models.learning.gate import TooLittle
 from models.retrieval.log import WANTED, WatchLog, watch_log
 from streams.events import Action, Interaction, Upload
-from streams.features import Vector
+from streams.features import Vector, VideoContent
+from streams.flows.feedback_log import FeedbackLog
+from streams.parquet_log import ParquetLog
 
 # Rows that are Python objects at a time.
 ROWS_AT_ONCE = 10_000
@@ -35,9 +36,11 @@ def watches_of(feedback: Path, content: Path) -> Watches:
     Raises:
         TooLittle: a log is empty, or no video of it was watched.
     """
-    videos = _newest(_table(content, ["video_id", "event_timestamp", "author_id", "summary", "embedding"]))
-    if not videos.num_rows:
+    perceived = ParquetLog(content, log_schema(VideoContent), day_of="event_timestamp")
+    rows = perceived.read(["video_id", "event_timestamp", "author_id", "summary", "embedding"])
+    if not rows.num_rows:
         raise TooLittle(f"{content}: no video was perceived yet")
+    videos = _newest(rows)
     log = watch_log(_uploads(videos), _interactions(feedback))
     if not len(log):
         raise TooLittle(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
@@ -60,7 +63,7 @@ def _uploads(videos: pa.Table) -> Iterator[Upload]:
 
 
 def _interactions(feedback: Path) -> Iterator[Interaction]:
-    rows = _table(feedback, ["request_id", "user_id", "video_id", "position", "actions", "served_at"])
+    rows = FeedbackLog(feedback).read(["request_id", "user_id", "video_id", "position", "actions", "served_at"])
     rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
@@ -83,15 +86,6 @@ def _ms(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return times.cast(pa.timestamp("ms")).cast(pa.int64())
 
 
-def _table(folder: Path, columns: list[str]) -> pa.Table:
-    try:
-        return ds.dataset(folder, format="parquet", exclude_invalid_files=True).to_table(columns=columns)
-    except (FileNotFoundError, pa.ArrowInvalid, KeyError) as error:
-        raise TooLittle(f"{folder}: expected a log of {', '.join(columns)}: {error}") from error
-
-
 def size_of(feedback: Path) -> int:
     """Return how many places of pages the feedback log tells of, 0 where there is none."""
-    if not feedback.exists():
-        return 0
-    return int(ds.dataset(feedback, format="parquet", exclude_invalid_files=True).count_rows(filter=pc.scalar(True)))
+    return int(FeedbackLog(feedback).read(["position"]).num_rows)

@@ -40,8 +40,7 @@ class Codes:
         return Codes(centres)
 
     def __len__(self) -> int:
-        levels, count, _ = self.centres.shape
-        return levels * count
+        return len(self.centres) * int(self.centres.shape[1])
 
     def of(self, embeddings: Vector) -> NDArray[np.int64]:
         """Return the codes of n embeddings, (n, levels), each among all levels' centres."""

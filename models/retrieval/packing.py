@@ -1,6 +1,6 @@
 """Viewers' histories end to end in rows of one length: half of them have four watches, and padding would be most of a batch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,15 +32,21 @@ class Packed:
         return [Packed(*parts) for parts in zip(*split, strict=True) if len(parts[0])]
 
 
-def packed(log: WatchLog, rng: np.random.Generator) -> Packed:
-    """Return a log's viewers, shuffled. Who watched only one video has nothing to be learned from."""
+def packed(log: WatchLog, rng: np.random.Generator, *, learned: NDArray[np.bool_] | None = None) -> Packed:
+    """Return a log's viewers, shuffled. Who watched only one video has nothing to be learned from.
+
+    Only the watches that are `learned`, (n,), are wanted, None for all; the others are seen before them.
+    """
     order = rng.permutation(np.flatnonzero(log.lengths >= 2))
     shuffled = log.chosen(order)
+    targets = shuffled.videos
+    if learned is not None:
+        targets = replace(log, videos=np.where(learned, log.videos, -1)).chosen(order).videos
     lengths, places = shuffled.lengths, np.arange(len(shuffled)) - np.repeat(shuffled.bounds[:-1], shuffled.lengths)
     left = np.repeat(lengths, lengths) - places
     # A viewer's last watch has nothing after it.
     has_next = left > 1
-    wanted = np.stack([_ahead(shuffled.videos, 1), np.where(left > 2, _ahead(shuffled.videos, 2), -1)], axis=-1)[has_next]
+    wanted = np.stack([_ahead(targets, 1), np.where(left > 2, _ahead(targets, 2), -1)], axis=-1)[has_next]
     # A long history starts anew after so many places, which serving could not see together.
     segments = (np.repeat(np.arange(len(order)), lengths) * (len(log) // HISTORY + 1) + places // HISTORY)[has_next]
     fill = -int(has_next.sum()) % ROW

@@ -13,7 +13,7 @@ from models.retrieval.gradients import softmax_loss
 from models.retrieval.log import WatchLog
 from models.retrieval.packing import ROW, Packed, packed
 from models.retrieval.recipe import Recipe
-from models.retrieval.towers import Known, Towers, known
+from models.retrieval.towers import Towers, known
 from streams.features import Vector
 
 # Of the full rate, at the end: a schedule that ends at nothing learns nothing of its last steps.
@@ -39,12 +39,12 @@ def train(
     facts = known(log, titles, recipe, device)
     towers = Towers(recipe, facts).to(device)
     average = AveragedModel(towers, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging)) if recipe.averaging else None
-    optimiser = torch.optim.AdamW(_decayed(towers, recipe), lr=recipe.learning_rate)
+    optimiser = torch.optim.AdamW(decayed(towers, recipe), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate(recipe, steps(log, recipe)))
     towers.train()
     for _ in range(recipe.epochs):
         for batch in packed(log, rng).batches(recipe.places // ROW, device):
-            loss = _loss(towers, batch, facts, recipe)
+            loss = loss_of(towers, batch, recipe)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -63,7 +63,7 @@ def steps(log: WatchLog, recipe: Recipe) -> int:
     return recipe.epochs * math.ceil(math.ceil(places / ROW) / (recipe.places // ROW))
 
 
-def _decayed(towers: Towers, recipe: Recipe) -> list[dict[str, Any]]:
+def decayed(towers: Towers, recipe: Recipe) -> list[dict[str, Any]]:
     """Return the weights in two groups: a scale that decayed would make all scores alike, whatever the vectors."""
     scales = [weight for name, weight in towers.named_parameters() if name == "sharpness"]
     others = [weight for name, weight in towers.named_parameters() if name != "sharpness"]
@@ -81,13 +81,18 @@ def _rate(recipe: Recipe, total: int) -> Callable[[int], float]:
     return rate
 
 
-def _loss(towers: Towers, batch: Packed, facts: Known, recipe: Recipe) -> Tensor:
+def loss_of(towers: Towers, batch: Packed, recipe: Recipe) -> Tensor:
+    """Return the mean loss of a batch, in nats, over what is wanted in it."""
+    facts = towers.video.known
     videos = towers.video()
     causal = torch.ones(ROW, ROW, dtype=torch.bool, device=videos.device).tril()
     mask = ((batch.segments[:, :, None] == batch.segments[:, None, :]) & causal)[:, None]
     viewers = towers.viewer(videos[batch.watched], batch.places, mask).flatten(0, 1)
     viewers, videos = towers.compared(viewers, videos)
     wanted = batch.wanted.flatten(0, 1)
+    # Stretches of which only the end is learned from are mostly places after which nothing is wanted.
+    some = (wanted >= 0).any(1)
+    viewers, wanted = viewers[some], wanted[some]
     weights = (wanted >= 0).float() * torch.tensor([1.0, recipe.second_next], device=videos.device)
     prior = recipe.prior * (facts.log_prior - facts.log_prior.mean())
     if recipe.negatives is not None:
@@ -97,7 +102,7 @@ def _loss(towers: Towers, batch: Packed, facts: Known, recipe: Recipe) -> Tensor
     # The prior is one more dimension while training; vectors that serve do without.
     viewers = torch.cat([viewers, torch.ones_like(viewers[:, :1])], 1)
     videos = torch.cat([videos, prior[:, None]], 1)
-    return softmax_loss(viewers, videos, wanted.clamp(min=0), weights) / weights.sum()
+    return softmax_loss(viewers, videos, wanted.clamp(min=0), weights) / weights.sum().clamp(min=1e-9)
 
 
 def _drawn(wanted: Tensor, weights: Tensor, counts: Tensor, negatives: int) -> tuple[Tensor, Tensor]:

@@ -91,11 +91,12 @@ def build_feed(
     publish: Callable[[Slate, str | None], None],
     *,
     ranker: "Callable[[], Ranker | None]" = lambda: None,
+    models: Callable[[], str] = str,
     experiments: ExperimentSettings | None = None,
 ) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
 
-    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do. `models` names all that serve now.
 
     Raises:
         ValueError: a stage that can't be off, of the feed or of an experiment's arm.
@@ -111,6 +112,7 @@ def build_feed(
         last_pages=LastPages(settings),
         publish=publish,
         ranker=ranker,
+        models=models,
     )
     variants = None
     if experiments is not None and experiments.running:
@@ -141,6 +143,7 @@ class _Memory:
     last_pages: LastPages
     publish: Callable[[Slate, str | None], None]
     ranker: "Callable[[], Ranker | None]"
+    models: Callable[[], str]
 
 
 def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:
@@ -193,7 +196,7 @@ def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline
         effects=(
             CountExposure(fairness, shelves),
             RememberServed(catalogue, memory.last_pages),
-            SlateEvent(memory.publish, settings.policy_version, arm),
+            SlateEvent(memory.publish, settings.policy_version, memory.models, arm),
         ),
     )
     return FeedPipeline(stages.without(settings.off), catalogue.vectors)

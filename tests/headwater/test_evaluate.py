@@ -45,6 +45,34 @@ def test_recommenders_are_compared_on_a_folder_of_watches(house: RunningHouse, t
     assert page.read_text().count('class="track') == 3 * 7
 
 
+@pytest.mark.stack
+def test_a_folder_of_watches_is_replayed_in_the_order_of_time(house: RunningHouse, tmp_path: Path) -> None:
+    videos = "".join(f"v{at},a film about {TOPICS[at % 4]} number {at}\n" for at in range(24))
+    (tmp_path / "videos.csv").write_text(f"video_id,title\n{videos}")
+    # A viewer an hour, each of whom goes from one video to the next.
+    watched = "".join(
+        f"u{viewer},v{(viewer * 7 + at) % 24},{1_700_000_000 + 3_600 * viewer + 60 * at}\n"
+        for viewer in range(60)
+        for at in range(6)
+    )
+    (tmp_path / "interactions.csv").write_text(f"user_id,video_id,timestamp\n{watched}")
+    page = tmp_path / "page.html"
+    options = ["--protocol", "prequential", "--sync-hours", "12", "--no-libraries", "--page", str(page)]
+    told = house.run("evaluate", "ranking", "--data", str(tmp_path), *options)
+    figures = json.loads(told.splitlines()[-1])
+    assert (figures["watches"], figures["protocol"], figures["syncs"]) == ("324", "prequential", "5")
+    assert figures["blend"]["hr_at_10"] > figures["popular"]["hr_at_10"]
+    assert page.read_text().count("<polyline") == 8
+
+
+def test_a_folder_of_too_few_watches_to_replay_says_so(tmp_path: Path) -> None:
+    (tmp_path / "videos.csv").write_text("video_id,title\na,A film\n")
+    (tmp_path / "interactions.csv").write_text("user_id,video_id,timestamp\nu,a,1700000000\n")
+    told = CliRunner().invoke(app, ["evaluate", "ranking", "--data", str(tmp_path), "--protocol", "prequential"])
+    assert told.exit_code != 0
+    assert "expected watches to be judged, and others before them; got 1" in str(told.exception)
+
+
 def test_what_is_no_data_set_is_said_to_be_none(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["evaluate", "ranking", "--data", str(tmp_path / "nowhere")])
     assert told.exit_code != 0

@@ -22,7 +22,7 @@ def test_recommenders_are_compared_on_the_same_viewers_and_shown_on_a_page(tmp_p
     ratio, low, high = over(neighbours, popular, "ndcg_at_10", seed=0)
     assert low < ratio < high
     assert ratio > 1
-    page.write([popular, neighbours], tmp_path / "out" / "page.html", facts={"data": "<b>mine</b>"})
+    page.write([popular, neighbours], tmp_path / "out" / "page.html", facts={"data": "<b>mine</b>"}, ours="item_knn")
     written = (tmp_path / "out" / "page.html").read_text()
     assert written.count('class="interval"') == 2 * len(HEADLINES)
     assert "&lt;b&gt;mine" in written

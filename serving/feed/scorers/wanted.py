@@ -25,4 +25,4 @@ class WantedScore:
     name: str = "wanted-next"
 
     def score(self, query: Query, candidates: Candidates) -> Floats:
-        return np.float32(self.weight) * np.tanh(wanted(query, candidates) / np.float32(MUCH))
+        return np.asarray(self.weight * np.tanh(wanted(query, candidates) / MUCH), np.float32)

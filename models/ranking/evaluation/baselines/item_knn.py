@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import sparse
 
-from models.ranking.evaluation.baselines.matrices import of_histories, of_log
 from models.ranking.evaluation.leave_one_out import Held, Scores
 from models.retrieval.log import Rows, WatchLog
+from models.retrieval.matrices import of_histories, of_log
 
 
 class ItemKnn:

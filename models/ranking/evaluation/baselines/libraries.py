@@ -1,13 +1,14 @@
 """What well-kept libraries offer: rtrec's sparse linear method, implicit's factors and neighbours."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from models.ranking.evaluation.baselines.matrices import of_histories, of_log
 from models.ranking.evaluation.leave_one_out import Held, Scores
 from models.retrieval.log import Rows, WatchLog
+from models.retrieval.matrices import of_histories, of_log
 
 # Viewers that two videos must share before one counts for the other.
 SHARED = 2.0
@@ -33,6 +34,11 @@ class Rtrec:
         strength = SHARED / len(train.viewer_ids)
         self._model = SLIMElastic({"nn_feature_selection": self._neighbours, "alpha": strength})
         self._model.fit(of_log(train).tocsc())
+
+    def update(self, log: WatchLog, videos: Rows) -> None:
+        """Solve the problems of some videos anew, as rtrec does when watches of them come in."""
+        self._model.alpha = SHARED / len(log.viewer_ids)
+        self._model.partial_fit_items(of_log(log).tocsc(), videos.tolist())
 
     def scores(self, histories: Sequence[Rows]) -> Scores:
         """Return the sums, (viewers, m)."""
@@ -60,7 +66,10 @@ class Implicit:
             if self._kind == "als"
             else BM25Recommender(K=200)
         )
-        self._model.fit(of_log(train), show_progress=False)
+        with warnings.catch_warnings():
+            # That it makes a matrix of another kind of its own is said at every fit.
+            warnings.simplefilter("ignore")
+            self._model.fit(of_log(train), show_progress=False)
 
     def scores(self, histories: Sequence[Rows]) -> Scores:
         """Return what the model predicts, (viewers, m)."""
