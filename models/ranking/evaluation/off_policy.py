@@ -109,14 +109,14 @@ def estimate(choices: Weighed, *, clip: float | None = None, seed: int = 0, draw
     with np.errstate(invalid="ignore", divide="ignore"):
         ips, snips, dr = again[:, 2] / again[:, 0], again[:, 2] / again[:, 1], again[:, 3] / again[:, 0]
         mean_weights = again[:, 1] / again[:, 0]
-    # By the largest weight, or the squares of tiny ones would be 0.
+    # By the largest weight, or tiny ones would be rounded away, their squares first.
     shares = weights / weights.max() if total else weights
     ess = float(shares.sum() ** 2 / (shares**2).sum()) if total else 0.0
     viewers = len(np.unique(choices.viewers))
     off = abs(float(weights.mean()) - 1.0) > _OFF * float(mean_weights.std()) + 1e-9
     return Estimate(
         ips=_value(float(gained.mean()), ips, viewers),
-        snips=_value(float(gained.sum()) / total if total else None, snips, viewers),
+        snips=_value(float((shares * choices.rewards).sum() / shares.sum()) if total else None, snips, viewers),
         dr=_value(float(robust.mean()), dr, viewers),
         ess=ess,
         mean_weight=float(weights.mean()),
