@@ -1,4 +1,4 @@
-"""Whether models that learn at once find more: quality by the event time between two syncs, as Monolith's table of sync intervals.
+"""Whether models that learn at once find more: quality by the event time between two syncs, as in Monolith's table.
 
 Prequential replay (see models/ranking/evaluation/prequential.py) of a stretch of real watches: what comes before it is learned
 at once, then nothing more ("batch"), or every so often. Once with each viewer's history known to the second, as serving has it,
