@@ -175,9 +175,10 @@ def _is_for_the_user(error: Exception) -> bool:
     from deploy.local.process import StartFailed
     from headwater.settings import BadSettings
     from models.perception.evaluation.clips import NoClips
+    from models.ranking.evaluation.logged_choices import BadLog
     from simulation.datasets import BadDataset
     from streams.flows.run import AlreadyRuns
     from streams.ports import PerceptionUnavailable
 
     known = AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | NoClips | PerceptionUnavailable
-    return isinstance(error, known | BadDataset | PortTaken | StartFailed)
+    return isinstance(error, known | BadDataset | BadLog | PortTaken | StartFailed)

@@ -19,6 +19,7 @@ from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
 from models.settings import LOCAL, LearningSettings, MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
+from serving.experiments.settings import ExperimentSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
 from streams.kafka import KafkaSettings
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)
+    experiments: ExperimentSettings = Field(default_factory=ExperimentSettings)
     learning: LearningSettings = Field(default_factory=LearningSettings)
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     stack: StackSettings = Field(default_factory=StackSettings)

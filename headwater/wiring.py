@@ -76,6 +76,7 @@ def run_api(settings: Settings) -> None:
         settings.media,
         settings.telemetry,
         settings.triton,
+        settings.experiments,
     )
 
 

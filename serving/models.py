@@ -71,6 +71,10 @@ class Models:
         for name in served:
             loads.expect(name)
 
+    def serving(self) -> str:
+        """Return what serves, as a policy is named after it; empty where no model does."""
+        return " ".join(f"{state.name}:{state.version}" for state in self.states.values() if state.version)
+
     def follow(self, batch: Sequence[Followed]) -> None:
         """Take over a batch of releases, as a Follower hands it over: of each name the newest, of names unknown here none."""
         newest = {followed.key: followed.event for followed in batch if followed.key in self._served}

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from uuid_utils import uuid7
 
 from models.settings import MediaSettings
+from serving.experiments.outcomes import ExperimentOutcomes
+from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
@@ -77,6 +79,7 @@ class Node:
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
         ranker: "Callable[[], Ranker | None] | None" = None,
+        experiments: ExperimentSettings | None = None,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -94,14 +97,22 @@ class Node:
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
         rankers = Rankers()
-        self.feed: Feed = build_feed(feed, viewers, self._publish_slate, ranker=ranker or rankers.now)
+        self.feed: Feed = build_feed(
+            feed,
+            viewers,
+            self._publish_slate,
+            ranker=ranker or rankers.now,
+            models=lambda: self.models.serving(),
+            experiments=experiments,
+        )
         served: dict[str, Served] = {"towers": self.feed.spaces, "ranker": rankers}
         self.models = Models(served, Loads(self.metrics.model_loads), clock)
         self.purges = Purges(self.forget_user)
+        self.experiments = ExperimentOutcomes(experiments) if experiments is not None and experiments.running else None
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
         self._letters = ThreadPoolExecutor(1, thread_name_prefix="letters")
-        self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock, self.models)
+        self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock, self.models, self.experiments)
         self.metrics.add(OpsCollector(self.ops))
         self.metrics.watch("catalogue_videos", "videos that may be shown", lambda: len(self.feed.catalogue))
         self.metrics.watch("producer_queue_events", "events that wait for the broker", lambda: len(publisher))
@@ -146,6 +157,8 @@ class Node:
         """Remove a viewer from this node's memory."""
         feed = self.feed
         count = feed.viewers.forget(user_id) + feed.plans.forget(user_id) + feed.last_pages.forget(user_id)
+        if self.experiments is not None:
+            count += self.experiments.forget(user_id, at=self.clock())
         return Store(store="memory of this API node", status="purged", purged=count)
 
     async def forget_letters(self, name: str) -> Store:

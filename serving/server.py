@@ -20,6 +20,7 @@ from feature_repo.settings import FeatureStoreSettings
 from models.settings import MediaSettings, TritonSettings
 from serving.api import create_app
 from serving.catalogue import Catalogue
+from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed
 from serving.graceful import GracefulServer, end_for_certain
 from serving.media_store import forget_left
@@ -37,7 +38,7 @@ from streams.kafka import EventProducer, KafkaSettings, check_broker
 from streams.lossy import LossyProducer
 from streams.ports import ViewerSource
 from streams.settings import TelemetrySettings
-from streams.topics import DEAD_LETTERS, HEARTBEATS, PLANS, PURGES, RELEASES, SPANS
+from streams.topics import DEAD_LETTERS, FEEDBACK, HEARTBEATS, PLANS, PURGES, RELEASES, SPANS
 from streams.tracing import open_tracer
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def serve(
     media: MediaSettings,
     telemetry: TelemetrySettings,
     triton: TritonSettings,
+    experiments: ExperimentSettings,
 ) -> None:
     """Serve until SIGTERM or SIGINT: then requests in flight are answered, and what was accepted is flushed.
 
@@ -74,7 +76,7 @@ def serve(
     with ExitStack() as held:
         # The feed's matrices are small: a second thread of the linear algebra costs more waiting than it saves.
         held.enter_context(threadpool_limits(1, user_api="blas"))
-        app = held.enter_context(application(api, feed, kafka, features, media, telemetry, triton))
+        app = held.enter_context(application(api, feed, kafka, features, media, telemetry, triton, experiments))
         GracefulServer(
             uvicorn.Config(
                 app,
@@ -105,6 +107,7 @@ def application(
     media: MediaSettings,
     telemetry: TelemetrySettings | None = None,
     triton: TritonSettings | None = None,
+    experiments: ExperimentSettings | None = None,
 ) -> Iterator[FastAPI]:
     """Give the application with real clients; what it holds is flushed and closed in the end."""
     # Feast takes seconds to import: whoever needs only the settings of this room shall not wait for it.
@@ -129,6 +132,7 @@ def application(
             checks=readiness.checks,
             telemetry=telemetry,
             tracer=tracer,
+            experiments=experiments,
         )
         held.enter_context(closing(node.feed.viewers))
         readiness.followers = {
@@ -143,6 +147,12 @@ def application(
         # Apart from all others: a model takes seconds to load.
         releases = Follower(kafka, [RELEASES], node.models.follow, name="releases")
         held.callback(node.feed.spaces.close)
+        # These may lag behind: nothing that a viewer is shown waits for them.
+        unhurried = [operations, releases]
+        if node.experiments is not None:
+            told, since = node.experiments.follow, node.experiments.since_ms
+            follower = Follower(kafka, [FEEDBACK, PURGES], told, from_ms=since, wait_ms=250, at_once=50, name="experiments")
+            unhurried.append(follower)
         node.ops.letters.connect(DeadLetters(kafka), operations.caught_up.is_set)
         probes = [Probe("broker", node.ops.offsets(KafkaBroker(kafka))), Probe("redis", viewers.ping)]
         if triton is not None and triton.http_url:
@@ -153,8 +163,8 @@ def application(
             with ExitStack() as running:
                 for follower in readiness.followers.values():
                     running.enter_context(closing(follower.start()))
-                running.enter_context(closing(operations.start()))
-                running.enter_context(closing(releases.start()))
+                for follower in unhurried:
+                    running.enter_context(closing(follower.start()))
                 running.enter_context(node.ops.running(probes))
                 running.enter_context(beating(Pulse("api"), aside))
                 sweep_posters = partial(_forget_old_posters, Path(api.posters_dir), kept_s=feed.max_age_h * 3600)

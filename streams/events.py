@@ -27,6 +27,7 @@ Name = Annotated[str, Meta(max_length=128)]
 # It may quote a title or a wish.
 Reason = Annotated[str, Meta(max_length=1000)]
 Score = Annotated[float, Meta(ge=-1e6, le=1e6)]
+Rivals = Annotated[dict[Id, Share], Meta(max_length=64, description="propensities by video")]
 Decayed = Annotated[float, Meta(ge=0.0, le=1e12, description="a decayed count")]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Length = Annotated[int, Meta(ge=0, le=2**53, description="milliseconds or bytes")]
@@ -181,7 +182,11 @@ class VideoStats(Event, frozen=True, kw_only=True):
 
 
 class SlateItem(Struct, frozen=True, kw_only=True):
-    """One place of a page. `propensity` is the probability with which the policy put this video here."""
+    """One place of a page. `propensity` is the probability with which the policy put this video here.
+
+    `rivals` are the videos that it could have put here instead, each with the probability of that: with them another policy
+    can be judged by what came of this one.
+    """
 
     video_id: Id
     position: Position
@@ -192,6 +197,7 @@ class SlateItem(Struct, frozen=True, kw_only=True):
     live: bool = False
     duration_ms: DurationMs | None = None
     features: PackedFeatures = b""
+    rivals: Rivals = {}
 
 
 class Slate(Event, frozen=True, kw_only=True):
@@ -248,6 +254,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     reward: Score
     parts: Annotated[dict[Name, Score], Meta(max_length=64)]
     features: PackedFeatures = b""
+    rivals: Rivals = {}
 
 
 class Feedback(Event, frozen=True, kw_only=True):

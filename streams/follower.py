@@ -69,7 +69,9 @@ def hand_over(
 
 
 class Follower:
-    """Reads `topics` from the beginning (or, `from_end`, from now on) and calls `handle` with each batch, in order.
+    """Reads `topics` from the beginning and calls `handle` with each batch, in order.
+
+    With `from_end` it reads from now on, with `from_ms` what was appended at that time, Unix ms, or later.
 
     `wait_ms` is how long an event may wait for others to be read with it, `at_once` how many are in memory at a time.
 
@@ -84,6 +86,7 @@ class Follower:
         handle: Callable[[list[Followed]], None],
         *,
         from_end: bool = False,
+        from_ms: int | None = None,
         wait_ms: int = 0,
         at_once: int = 1000,
         name: str = "follower",
@@ -94,6 +97,7 @@ class Follower:
         self._handle = handle
         self._at_once = at_once
         self._start = OFFSET_END if from_end else OFFSET_BEGINNING
+        self._from_ms = from_ms
         self._config = consumer_config(settings, wait_ms=wait_ms) | {
             "group.id": f"headwater-{name}",
             "enable.partition.eof": True,
@@ -130,7 +134,9 @@ class Follower:
     def _follow(self, consumer: Consumer) -> None:
         metadata = consumer.list_topics(timeout=10.0)
         unread = {(t.name, p) for t in self._topics for p in metadata.topics[t.name].partitions}
-        consumer.assign([TopicPartition(name, partition, self._start) for name, partition in unread])
+        begin = self._start if self._from_ms is None else self._from_ms
+        places = [TopicPartition(name, partition, begin) for name, partition in unread]
+        consumer.assign(places if self._from_ms is None else consumer.offsets_for_times(places, timeout=10.0))
         while not self._closing.is_set():
             # Asked for many at once, librdkafka would wait for so many, or until time is up.
             first = consumer.poll(0.05)

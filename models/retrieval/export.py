@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from models.retrieval.log import WatchLog
+from models.retrieval.reading import Reading
 from models.retrieval.recipe import HISTORY
 from models.retrieval.served import ABOUT, FORMAT, KNOWN, VIDEO, VIEWER
 from models.retrieval.towers import Towers, bumps
@@ -21,20 +22,17 @@ from models.retrieval.towers import Towers, bumps
 class VideoGraph(nn.Module):
     """What is in k videos, when they appeared and what their watches tell, to their vectors, (k, width)."""
 
-    centre: Tensor
-
     def __init__(self, towers: Towers) -> None:
         super().__init__()
-        tower, reading = towers.video, towers.video.known.reading
-        self.titles, self.terms, self.when, self.scale = tower.titles, tower.terms, tower.when, reading.scale
-        self.register_buffer("centre", torch.from_numpy(np.asarray(reading.centre, np.float32)))
+        tower = towers.video
+        self.titles, self.terms, self.when = tower.titles, tower.terms, tower.when
 
     def forward(
-        self, embeddings: Tensor, rows: Tensor, columns: Tensor, weights: Tensor, appeared: Tensor, watched: Tensor
+        self, titles: Tensor, rows: Tensor, columns: Tensor, weights: Tensor, appeared: Tensor, watched: Tensor
     ) -> Tensor:
         vectors = watched
         if self.titles is not None:
-            vectors = vectors + self.titles((embeddings - self.centre) / self.scale)
+            vectors = vectors + self.titles(titles)
         if self.terms is not None:
             vectors = vectors.index_add(0, rows, self.terms[columns] * weights[:, None])
         if self.when is not None:
@@ -74,32 +72,40 @@ def export(towers: Towers, log: WatchLog) -> dict[str, bytes]:
         "width": width,
         "dimensions": dimensions,
         "history": HISTORY,
+        "scale": reading.scale,
         "terms": [asdict(group) for group in reading.terms.groups],
     }
     return {
         ABOUT: json.dumps(about, ensure_ascii=False).encode(),
-        KNOWN: _known(log, watched, towers.video.known.appeared.numpy()),
+        KNOWN: _known(log, reading, watched, towers.video.known.appeared.numpy()),
         VIDEO: _graph(VideoGraph(towers), _videos(width, dimensions), _VIDEO_AXES, "vectors"),
         VIEWER: _graph(ViewerGraph(towers), {"watched": torch.zeros(3, width)}, {"watched": "n"}, "wanted"),
     }
 
 
-def _known(log: WatchLog, watched: Any, appeared: Any) -> bytes:
-    """Return what the log tells of its watched videos; of all others nothing, as of those that come later."""
+def _known(log: WatchLog, reading: Reading, watched: Any, appeared: Any) -> bytes:
+    """Return how videos are read, and what the log tells of those that were watched: of all others it is as of later ones."""
     rows = np.flatnonzero(log.counts() > 0)
     ids = np.array([log.video_ids[row] for row in rows], dtype=np.str_)
     with io.BytesIO() as out:
-        np.savez(out, ids=ids, watched=watched[rows].astype(np.float16), appeared=appeared[rows].astype(np.float32))
+        np.savez(
+            out,
+            centre=np.asarray(reading.centre, np.float32),
+            codes=reading.codes.centres,
+            ids=ids,
+            watched=watched[rows].astype(np.float16),
+            appeared=appeared[rows].astype(np.float32),
+        )
         return out.getvalue()
 
 
-_VIDEO_AXES = {"embeddings": "k", "rows": "t", "columns": "t", "weights": "t", "appeared": "k", "watched": "k"}
+_VIDEO_AXES = {"titles": "k", "rows": "t", "columns": "t", "weights": "t", "appeared": "k", "watched": "k"}
 
 
 def _videos(width: int, dimensions: int) -> dict[str, Tensor]:
     """Return inputs of two videos and three of their terms, by whose form the graph is traced."""
     return {
-        "embeddings": torch.zeros(2, dimensions),
+        "titles": torch.zeros(2, dimensions),
         "rows": torch.tensor([0, 1, 1]),
         "columns": torch.zeros(3, dtype=torch.int64),
         "weights": torch.ones(3),

@@ -10,12 +10,14 @@ HISTORY = 50
 class Recipe:
     """The parts of a video's vector, and how both towers learn. The default is what serves.
 
-    Of a video the towers may know its title (`titles`, its embedding; `terms`, groups of its words), when it appeared
-    (`appearance`), and what its watches tell (`ids`, `neighbours`): a new video has all but the last two.
+    Of a video the towers may know its title (`titles`, its embedding; `terms`, groups of its words; `codes`, semantic ids),
+    when it appeared (`appearance`), and what its watches tell (`ids`, `neighbours`): a new video has all but the last two.
     """
 
     titles: bool = True
     terms: tuple[str, ...] = ("words", "pairs")
+    # Levels of semantic ids: beside words they found nothing more on MicroLens; where titles are poor they may.
+    codes: int = 0
     appearance: bool = True
     ids: bool = True
     neighbours: bool = True

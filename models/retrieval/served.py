@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from models.retrieval.codes import Codes
+from models.retrieval.reading import Reading
 from models.retrieval.terms import Group, Terms
 from streams.features import Vector
 
@@ -40,8 +42,9 @@ class ServedTowers:
                 came = about["dimensions"]
                 raise BadTowers(f"{folder / ABOUT}: expected towers for {dimensions}-d embeddings, got {came}; train anew")
             self.width, self.history = int(about["width"]), int(about["history"])
-            self._terms = Terms(tuple(Group(**group) for group in about["terms"]))
+            terms = Terms(tuple(Group(**group) for group in about["terms"]))
             with np.load(folder / KNOWN) as known:
+                self._reading = Reading(known["centre"], float(about["scale"]), terms, Codes(known["codes"]))
                 self._known = {name: row for row, name in enumerate(known["ids"].tolist())}
                 self._watched, self._appeared = known["watched"], known["appeared"]
             self._video, self._viewer = _session(folder / VIDEO), _session(folder / VIEWER)
@@ -60,7 +63,7 @@ class ServedTowers:
 
         What their watches told is known of those that the towers learned from; all others are new.
         """
-        terms = self._terms.of(texts).tocoo()
+        features = self._reading.features(texts, embeddings).tocoo()
         rows = [self._known.get(video_id) for video_id in video_ids]
         watched = np.zeros((len(rows), self.width), np.float32)
         appeared = np.full(len(rows), NEWEST, np.float32)
@@ -69,10 +72,10 @@ class ServedTowers:
         watched[places], appeared[places] = self._watched[known], self._appeared[known]
         return _run(
             self._video,
-            embeddings=embeddings.astype(np.float32),
-            rows=terms.row.astype(np.int64),
-            columns=terms.col.astype(np.int64),
-            weights=terms.data.astype(np.float32),
+            titles=self._reading.scaled(embeddings),
+            rows=features.row.astype(np.int64),
+            columns=features.col.astype(np.int64),
+            weights=features.data.astype(np.float32),
             appeared=appeared,
             watched=watched,
         )

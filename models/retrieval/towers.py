@@ -17,22 +17,13 @@ from models.retrieval.appearance import appeared
 from models.retrieval.gradients import Sparse
 from models.retrieval.log import Rows, WatchLog
 from models.retrieval.neighbours import neighbours
+from models.retrieval.reading import Reading
 from models.retrieval.recipe import HISTORY, Recipe
-from models.retrieval.terms import Terms
 from streams.features import Vector
 
 INITIAL = 0.02
 # Overlapping bumps over the order of appearance: each learns what is watched of its time.
 BUMPS = 16
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How what is in any video becomes numbers: the embedding of its title less `centre`, by `scale`, and its terms."""
-
-    centre: Vector
-    scale: float
-    terms: Terms
 
 
 @dataclass(frozen=True)
@@ -58,23 +49,16 @@ def known(log: WatchLog, titles: Vector, recipe: Recipe, device: torch.device, *
 
     With `like` titles are read as there: what learned from that reads the same of what is known now.
     """
-    reading = like.reading if like is not None else _reading(log, titles, recipe)
+    reading = like.reading if like is not None else Reading.made_of(log, titles, recipe)
     same = like is not None and like.terms.shape[0] == len(log.texts)
     return Known(
         reading=reading,
-        titles=torch.from_numpy(np.asarray((titles - reading.centre) / reading.scale, np.float32)).to(device),
-        terms=like.terms if like is not None and same else Sparse(reading.terms.of(log.texts), device),
+        titles=torch.from_numpy(reading.scaled(titles)).to(device),
+        terms=like.terms if like is not None and same else Sparse(reading.features(log.texts, titles), device),
         appeared=torch.from_numpy(appeared(log)).to(device),
         neighbours=Sparse(neighbours(log), device),
         counts=torch.from_numpy(log.counts()).float().to(device),
     )
-
-
-def _reading(log: WatchLog, titles: Vector, recipe: Recipe) -> Reading:
-    watched = log.counts() > 0
-    centre = titles[watched].mean(axis=0) if watched.any() else np.zeros(titles.shape[1], np.float32)
-    scale = max(float(np.linalg.norm(titles - centre, axis=1).mean()), 1e-9)
-    return Reading(centre, scale, Terms.made_of([log.texts[row] for row in np.flatnonzero(watched)], recipe.terms))
 
 
 class VideoTower(nn.Module):

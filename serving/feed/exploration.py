@@ -3,20 +3,27 @@
 Chapelle and Li, "An Empirical Evaluation of Thompson Sampling" (NeurIPS 2011).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.columns import Floats
 
+# More are not told of: a slate must stay small, and what wins fewer than one draw in a hundred can hardly be evaluated anyway.
+RIVALS_KEPT = 64
+
 
 @dataclass(frozen=True)
 class Pick:
-    """A video, by its index, and the probability with which it got its place, given the places before."""
+    """A video, by its index, and the probability with which it got its place, given the places before.
+
+    `rivals` are the others that could have got it, with theirs: together they add up to 1.
+    """
 
     index: int
     propensity: float
+    rivals: dict[int, float] = field(default_factory=dict)
 
 
 class Contest:
@@ -24,7 +31,8 @@ class Contest:
 
     A video's chance of success is drawn from its Beta posterior and weighed by `merit` (above 0: how well it fits the
     viewer, how urgent it is); the largest wins. `draws` joint draws are made, the first for the first place and so on; the
-    share of all of them that a winner wins is its propensity, so it is never 0, and too large by at most 1/draws.
+    propensity is the share that a winner wins of the draws from its place's own on. Any of these could as well have come first,
+    so among videos that win one of them it is no estimate but exact.
     """
 
     def __init__(
@@ -50,7 +58,7 @@ class Contest:
         return len(self._out)
 
     def shares(self, barred: NDArray[np.bool_] | None = None) -> tuple[int, NDArray[np.float64]] | None:
-        """Decide the next place; return its winner, and the share of draws that each contestant wins, (n,); None: nobody.
+        """Decide the next place; return its winner, and the share of draws left that each contestant wins, (n,); None: nobody.
 
         `barred`, (n,), may not win this place. The winner stays in the contest until `take`.
         """
@@ -59,7 +67,7 @@ class Contest:
         if row >= len(self._chances) or out.all():
             return None
         winners = np.where(out, -1.0, self._chances).argmax(axis=1)
-        return int(winners[row]), np.bincount(winners, minlength=len(out)) / len(winners)
+        return int(winners[row]), np.bincount(winners[row:], minlength=len(out)) / (len(winners) - row)
 
     def take(self, winner: int) -> None:
         """Let the winner have its place: no other video of its author gets one."""
@@ -73,7 +81,7 @@ class Contest:
             if decided is None:
                 break
             winner, shares = decided
-            picks.append(Pick(winner, float(shares[winner])))
+            picks.append(_pick(winner, shares))
             self.take(winner)
         return picks
 
@@ -100,9 +108,19 @@ class Lottery:
             return by_value
         winner, shares = decided
         index = winner if self.kept else by_value
-        of_contest = float(shares[index]) if index < len(shares) else 0.0
-        self.pick = Pick(index, self.chance * of_contest + (1.0 - self.chance) * (index == by_value))
+        probabilities = np.zeros(max(len(shares), by_value + 1))
+        probabilities[: len(shares)] = self.chance * shares
+        probabilities[by_value] += 1.0 - self.chance
+        self.pick = _pick(index, probabilities)
         if self.kept:
             self.contest.take(winner)
             self.won = winner
         return index
+
+
+def _pick(index: int, probabilities: NDArray[np.float64]) -> Pick:
+    """Return who got a place, with the likeliest of the others that could have."""
+    others = probabilities.copy()
+    others[index] = 0.0
+    best = np.argsort(-others, kind="stable")[: min(RIVALS_KEPT, np.count_nonzero(others))]
+    return Pick(index, float(probabilities[index]), dict(zip(best.tolist(), others[best].tolist(), strict=True)))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from serving.catalogue import Catalogue
+from serving.experiments.settings import ExperimentSettings
+from serving.experiments.variants import Variants
 from serving.feed.effects.exposure import CountExposure
 from serving.feed.effects.served import RememberServed
 from serving.feed.effects.slate_event import SlateEvent
@@ -70,6 +72,11 @@ class Feed:
     last_pages: LastPages
     fairness: Fairness
     pipeline: FeedPipeline
+    variants: Variants | None = None
+
+    def pipeline_of(self, user_id: str) -> FeedPipeline:
+        """Return what makes a viewer's pages: where experiments run, that of the viewer's arms."""
+        return self.pipeline if self.variants is None else self.variants.of(user_id)
 
     def sweep(self, *, now_ms: int, rng: np.random.Generator) -> None:
         """Let old videos leave, fill the shelves anew and steer exposure; call it every few seconds, from any thread."""
@@ -84,21 +91,69 @@ def build_feed(
     publish: Callable[[Slate, str | None], None],
     *,
     ranker: "Callable[[], Ranker | None]" = lambda: None,
+    models: Callable[[], str] = str,
+    experiments: ExperimentSettings | None = None,
 ) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
 
-    `ranker` returns what ranks now; where it returns None, the scorers made by hand do.
+    `ranker` returns what ranks now; where it returns None, the scorers made by hand do. `models` names all that serve now.
+
+    Raises:
+        ValueError: a stage that can't be off, of the feed or of an experiment's arm.
     """
     catalogue = Catalogue(settings)
-    spaces = Spaces(catalogue, settings)
-    shelves, fairness = Shelves(catalogue, settings), Fairness(catalogue, settings)
-    viewers, plans, last_pages = Viewers(source, settings), Plans(settings), LastPages(settings)
+    memory = _Memory(
+        catalogue=catalogue,
+        spaces=Spaces(catalogue, settings),
+        shelves=Shelves(catalogue, settings),
+        fairness=Fairness(catalogue, settings),
+        viewers=Viewers(source, settings),
+        plans=Plans(settings),
+        last_pages=LastPages(settings),
+        publish=publish,
+        ranker=ranker,
+        models=models,
+    )
+    variants = None
+    if experiments is not None and experiments.running:
+        variants = Variants(experiments, settings, lambda changed, arm: _pipeline(changed, memory, arm))
+    return Feed(
+        catalogue,
+        memory.spaces,
+        memory.shelves,
+        memory.viewers,
+        memory.plans,
+        memory.last_pages,
+        memory.fairness,
+        _pipeline(settings, memory, "control"),
+        variants,
+    )
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the pipelines of all arms share."""
+
+    catalogue: Catalogue
+    spaces: Spaces
+    shelves: Shelves
+    fairness: Fairness
+    viewers: Viewers
+    plans: Plans
+    last_pages: LastPages
+    publish: Callable[[Slate, str | None], None]
+    ranker: "Callable[[], Ranker | None]"
+    models: Callable[[], str]
+
+
+def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:
+    catalogue, spaces, shelves, fairness = memory.catalogue, memory.spaces, memory.shelves, memory.fairness
     size, weights = settings.source_size, settings.weights
     stages = Stages(
         hydrators=(
-            ViewerHydrator(viewers),
-            PlanHydrator(plans),
-            SeenHydrator(catalogue, last_pages),
+            ViewerHydrator(memory.viewers),
+            PlanHydrator(memory.plans),
+            SeenHydrator(catalogue, memory.last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
             WantedHydrator(catalogue, spaces),
         ),
@@ -122,7 +177,7 @@ def build_feed(
             Seen(),
         ),
         features=RankingFeatures(catalogue),
-        ranker=Ranked(ranker, settings.objectives),
+        ranker=Ranked(memory.ranker, settings.objectives),
         by_hand=(
             Interest(weights.interest),
             WantedScore(weights.wanted),
@@ -140,9 +195,8 @@ def build_feed(
         selector=PageSelector(catalogue, shelves, settings, fairness),
         effects=(
             CountExposure(fairness, shelves),
-            RememberServed(catalogue, last_pages),
-            SlateEvent(publish, settings.policy_version),
+            RememberServed(catalogue, memory.last_pages),
+            SlateEvent(memory.publish, settings.policy_version, memory.models, arm),
         ),
     )
-    pipeline = FeedPipeline(stages.without(settings.off), catalogue.vectors)
-    return Feed(catalogue, spaces, shelves, viewers, plans, last_pages, fairness, pipeline)
+    return FeedPipeline(stages.without(settings.off), catalogue.vectors)

@@ -22,13 +22,17 @@ class StageTrace(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class PlacedItem:
-    """One place of a page; `parts` add up to `score`, `features` are what the ranker saw, packed."""
+    """One place of a page; `parts` add up to `score`, `features` are what the ranker saw, packed.
+
+    `rivals` are the ids of the videos that chance could have put here instead, with their propensities.
+    """
 
     row: int
     card: Card
     position: int
     score: float
     propensity: float
+    rivals: dict[str, float]
     source: str
     found_by: tuple[str, ...]
     reason: str

@@ -11,7 +11,7 @@ from serving.catalogue import Catalogue
 from serving.columns import Rows, among
 from serving.feed.candidates import Candidates
 from serving.feed.diversity import arrange
-from serving.feed.exploration import Contest, Lottery
+from serving.feed.exploration import Contest, Lottery, Pick
 from serving.feed.fairness.steering import Fairness
 from serving.feed.kept_places import PLACES_A_PAGE, chances, in_order
 from serving.feed.page import Page, PlacedItem
@@ -68,9 +68,11 @@ class PageSelector:
         )
         explored = {winner.index for winner in winners} | {lottery.won for lottery in lotteries.values()}
         drawn = [*winners, *(lottery.pick for lottery in lotteries.values() if lottery.pick is not None)]
-        propensity = {pick.index: pick.propensity for pick in drawn}
+        picks = {pick.index: pick for pick in drawn}
         items = tuple(
-            self._place(query, candidates, int(chosen[i]), position, propensity.get(i, 1.0), i in explored, sources)
+            self._place(
+                query, candidates, chosen, position, picks.get(i, Pick(i, 1.0)), explored=i in explored, sources=sources
+            )
             for position, i in enumerate(order)
         )
         shown = [item.card.video.video_id for item in items]
@@ -117,23 +119,28 @@ class PageSelector:
         self,
         query: Query,
         candidates: Candidates,
-        index: int,
+        chosen: Rows,
         position: int,
-        propensity: float,
+        pick: Pick,
+        *,
         explored: bool,
         sources: Sequence[str],
     ) -> PlacedItem:
+        """Return what `pick`, whose indexes are those of `chosen`, puts in a place."""
+        index = int(chosen[pick.index])
         row = int(candidates.rows[index])
         card = self.catalogue.card(row)
         parts = {name: float(part[index]) for name, part in candidates.parts.items()}
         found_by = tuple(name for bit, name in enumerate(sources) if int(candidates.found_by[index]) >> bit & 1)
         again = parts.get("again", 0.0) < 0.0
+        rivals = self.catalogue.video_ids(candidates.rows[chosen[list(pick.rivals)]]) if pick.rivals else []
         return PlacedItem(
             row=row,
             card=card,
             position=position,
             score=sum(parts.values()),
-            propensity=propensity,
+            propensity=pick.propensity,
+            rivals=dict(zip(rivals, pick.rivals.values(), strict=True)),
             source="exploration" if explored else found_by[0],
             found_by=found_by,
             reason=reason(query, row, card, self.catalogue, explored=explored, again=again, found_by=found_by),

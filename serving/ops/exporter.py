@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from serving.experiments.view import ExperimentView
 from serving.ops.ops import Ops
 from serving.ops.view import FairnessView, FlowView, OpsView, ServerView
 
@@ -33,6 +34,7 @@ class OpsCollector(Collector):
         yield from _topics(view)
         yield from _catalogue(view)
         yield from _fairness(view.fairness)
+        yield from _experiments(view.experiments)
         yield from self._rest(view)
 
     def _rest(self, view: OpsView) -> Iterator[Metric]:
@@ -124,6 +126,22 @@ def _topics(view: OpsView) -> Iterator[Metric]:
         total.add_metric([topic.name], topic.events)
         rate.add_metric([topic.name], topic.events_per_s)
     yield from (total, rate)
+
+
+def _experiments(experiments: list[ExperimentView]) -> Iterator[Metric]:
+    viewers = GaugeMetricFamily("headwater_experiment_viewers", "viewers that count", labels=["experiment", "arm"])
+    broken = GaugeMetricFamily(
+        "headwater_experiment_guardrail_broken", "1 where an arm costs too much", labels=["experiment", "arm", "metric"]
+    )
+    mismatch = GaugeMetricFamily("headwater_experiment_mismatch", "1 where arms are of wrong sizes", labels=["experiment"])
+    for experiment in experiments:
+        mismatch.add_metric([experiment.name], experiment.mismatch)
+        for arm in experiment.arms:
+            viewers.add_metric([experiment.name, arm.name], arm.viewers)
+            for each in arm.metrics:
+                if each.guardrail:
+                    broken.add_metric([experiment.name, arm.name, each.metric], each.guardrail == "broken")
+    yield from (viewers, broken, mismatch)
 
 
 def _catalogue(view: OpsView) -> Iterator[Metric]:

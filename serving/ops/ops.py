@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 import msgspec
 
+from serving.experiments.outcomes import ExperimentOutcomes
 from serving.feed.feed import Feed
 from serving.metrics import Metrics
 from serving.models import Models
@@ -45,6 +46,7 @@ class Ops:
         streams_open: Callable[[], int],
         clock: Clock,
         models: Models,
+        experiments: ExperimentOutcomes | None = None,
     ) -> None:
         self.letters = DeadLetterOffice(clock)
         self.purges = PurgeLog()
@@ -62,6 +64,7 @@ class Ops:
         self._offsets = Offsets()
         self._answers: dict[str, Answer] = {}
         self._catalogue: tuple[float, CatalogueView] | None = None
+        self._experiments = experiments
         self._newest: Sample | None = None
 
     # ── what is heard ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -129,6 +132,7 @@ class Ops:
             dead_letters_open=sum(self.letters.index.open_by_flow().values()),
             events_accepted=self._metrics.accepted_so_far(),
             sse_clients=self._streams_open(),
+            experiments=[] if self._experiments is None else self._experiments.views(),
         )
         return Sample(view, values(view, supervised, newest))
 

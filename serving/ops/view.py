@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from serving.experiments.view import ExperimentView
 from serving.purges import Store
 
 
@@ -117,7 +118,10 @@ class FeedView(Struct, frozen=True, kw_only=True):
 
 
 class OpsView(Struct, frozen=True, kw_only=True):
-    """Everything at one moment (Unix ms). `supervised`: whether a supervisor tells of restarts."""
+    """Everything at one moment (Unix ms). `supervised`: whether a supervisor tells of restarts.
+
+    `experiments` are those that run.
+    """
 
     at: int
     supervised: bool
@@ -132,6 +136,7 @@ class OpsView(Struct, frozen=True, kw_only=True):
     dead_letters_open: int
     events_accepted: int
     sse_clients: int
+    experiments: list[ExperimentView] = []
 
 
 class History(Struct, frozen=True):

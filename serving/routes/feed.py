@@ -43,7 +43,7 @@ def routes(node: Node) -> APIRouter:
                 rng=node.rng,
                 trace=span.trace,
             )
-            page = await node.feed.pipeline.run(asked)
+            page = await node.feed.pipeline_of(user_id).run(asked)
             if span.is_recorded:
                 span.set(as_of=page.query.viewer.as_of, items=len(page.items), reasons=_reasons(page))
         node.metrics.page(page)

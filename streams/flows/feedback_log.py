@@ -49,6 +49,7 @@ SCHEMA = pa.schema(
         ("features_version", pa.int32()),
         ("served_at", pa.timestamp("ms", tz="UTC")),
         ("closed_at", pa.timestamp("ms", tz="UTC")),
+        ("rivals", pa.map_(pa.string(), pa.float64())),
     ]
 )
 
@@ -79,7 +80,7 @@ def _rows(feedback: Feedback) -> list[dict[str, object]]:
         "served_at": timestamp(feedback.served_at),
         "closed_at": timestamp(feedback.closed_at),
     }
-    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts", "features")
+    fields = ("video_id", "position", "propensity", "source", "actions", "watch_ms", "reward", "parts", "features", "rivals")
     return [page | {name: getattr(item, name) for name in fields} for item in feedback.items]
 
 

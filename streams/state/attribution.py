@@ -136,6 +136,7 @@ def _feedback(opened: OpenSlate, closed_at: int) -> Feedback:
                 reward=value,
                 parts=parts,
                 features=item.features,
+                rivals=item.rivals,
             )
         )
     return Feedback(

@@ -1,5 +1,6 @@
 """Settings: the environment over the file, the file over a running stack, and a clear word on what is wrong."""
 
+import re
 import traceback
 from pathlib import Path
 
@@ -74,6 +75,32 @@ def test_a_language_model_somewhere_else_is_not_replaced():
 def test_an_address_that_is_none_is_refused():
     write("[understanding]\nurl = 'lokal'")
     with pytest.raises(BadSettings, match=r"understanding\.url: .*local\|https.*got 'lokal'"):
+        load()
+
+
+def test_an_experiment_changes_options_of_the_feed_by_arm():
+    write(
+        "[[experiments.running]]\nname = 'fresher'\narms = [{ name = 'control', share = 0.5 },"
+        " { name = 'fresh', share = 0.5, changes = { weights.freshness = 0.5, 'cold_start.positions' = [2] } }]"
+    )
+    (experiment,) = load().experiments.running
+    assert experiment.arms[1].changes == {"weights.freshness": 0.5, "cold_start.positions": [2]}
+
+
+def test_the_experiment_of_the_documentation_is_one():
+    (example,) = re.findall(r"```toml\n(.*?)```", (CHECKOUT / "docs" / "experiments.md").read_text(), re.DOTALL)
+    write(example)
+    (experiment,) = load().experiments.running
+    assert [arm.name for arm in experiment.arms] == ["control", "fresh"]
+    assert experiment.since is not None
+
+
+def test_an_experiment_that_can_not_be_is_refused_by_the_name_of_what_is_wrong():
+    write(
+        "[[experiments.running]]\nname = 'fresher'\narms = [{ name = 'control', share = 0.5 },"
+        " { name = 'fresh', share = 0.5, changes = { weights.freshnes = 0.5 } }]"
+    )
+    with pytest.raises(BadSettings, match=r"experiments\.running\.0\.arms\.1\.changes: .*did you mean weights\.freshness\?"):
         load()
 
 

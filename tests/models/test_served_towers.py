@@ -64,6 +64,13 @@ def test_towers_of_a_recipe_with_fewer_parts_serve_too(tmp_path: Path) -> None:
     assert served.videos(["0", "new"], ["", ""], titles(2)).shape == (2, SMALL.width)
 
 
+def test_towers_with_semantic_ids_serve_as_they_were_trained(tmp_path: Path) -> None:
+    trained = train(LOG, TITLES, replace(SMALL, epochs=1, codes=2))
+    served = ServedTowers(folder_of(export(trained, LOG), tmp_path), dimensions=8)
+    with torch.inference_mode():
+        assert served.videos(LOG.video_ids, LOG.texts, TITLES) == pytest.approx(trained.video().numpy(), abs=2e-3)
+
+
 def test_towers_that_score_by_cosine_are_not_exported() -> None:
     log = log_of([0, 1, 2], [1, 2, 3], videos=4)
     cosine = train(log, titles(4), replace(SASREC_IDS, width=32, epochs=1, places=128))

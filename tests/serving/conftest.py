@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.settings import MediaSettings
 from serving.catalogue import Catalogue
+from serving.experiments.settings import ExperimentSettings
 from serving.feed.page import Page
 from serving.feed.query import Query
 from serving.node import Check, Node
@@ -163,7 +164,7 @@ class World:
         return Query(request_id=f"r-{seed}", user_id=user_id, limit=limit, now_ms=self.now, rng=np.random.default_rng(seed))
 
     async def page(self, user_id: str = "u", *, limit: int = 10, seed: int = 0) -> Page:
-        return await self.node.feed.pipeline.run(self.query(user_id, limit=limit, seed=seed))
+        return await self.node.feed.pipeline_of(user_id).run(self.query(user_id, limit=limit, seed=seed))
 
 
 Build = Callable[..., World]
@@ -179,7 +180,13 @@ def anyio_backend() -> str:
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     """Return a function that makes worlds, by the settings of the feed and the API."""
 
-    def make(feed: FeedSettings | None = None, *, ranker: Callable[[], Any] = lambda: None, **api: object) -> World:
+    def make(
+        feed: FeedSettings | None = None,
+        *,
+        ranker: Callable[[], Any] = lambda: None,
+        experiments: ExperimentSettings | None = None,
+        **api: object,
+    ) -> World:
         stored, published = StoredViewers(), Published()
         media_dir = tmp_path_factory.mktemp("media")
 
@@ -198,6 +205,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             clock=lambda: world.now,
             rng=np.random.default_rng(0),
             ranker=ranker,
+            experiments=experiments,
         )
         world = World(node, stored, published)
         return world

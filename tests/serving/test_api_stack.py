@@ -9,20 +9,22 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
+from serving.experiments.settings import ExperimentSettings
 from serving.purges import USER_STORES
 from serving.server import application
-from streams.events import Erasure, Interaction, Purged, Slate
+from streams.events import Erasure, Feedback, Interaction, Outcome, Purged, Slate
 from streams.follower import Followed, Follower
 from streams.kafka import EventProducer
-from streams.topics import INTERACTIONS, PERCEPTIONS, PURGES, SLATES
+from streams.topics import FEEDBACK, INTERACTIONS, PERCEPTIONS, PURGES, SLATES
 
 pytestmark = [pytest.mark.stack, pytest.mark.anyio]
 
 
 @asynccontextmanager
-async def serving(stack) -> AsyncIterator[httpx.AsyncClient]:
+async def serving(stack, experiments: ExperimentSettings | None = None) -> AsyncIterator[httpx.AsyncClient]:
     settings = stack.settings
-    with application(settings.api, settings.feed, settings.kafka, settings.features, settings.media) as app:
+    rooms = settings.api, settings.feed, settings.kafka, settings.features, settings.media
+    with application(*rooms, experiments=experiments) as app:
         async with app.router.lifespan_context(app), httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://localhost"
         ) as http:  # fmt: skip
@@ -149,3 +151,60 @@ async def test_a_body_past_the_bound_and_a_bad_event_leave_nothing_in_the_broker
 
     await until(good_arrived)
     assert not any(f.key == "s6" for f in got)
+
+
+async def test_what_came_of_an_experiment_is_followed_and_an_erased_viewer_is_not_counted_again_by_the_next_node(stack):
+    arms = [{"name": "control", "share": 0.5}, {"name": "fresh", "share": 0.5}]
+    experiments = ExperimentSettings.model_validate({"running": [{"name": "fresher", "arms": arms}]})
+    place = Outcome(
+        video_id="v", position=0, propensity=1.0, source="fresh", actions=("impression",), watch_ms=0, reward=0.0, parts={}
+    )
+    producer = EventProducer(stack.settings.kafka)
+    for user, arm in (("kept", "fresh"), ("erased", "fresh"), ("other", "control")):
+        made = Feedback(request_id=f"x-{user}", user_id=user, items=(place,), served_at=1, closed_at=2, arm=f"fresher={arm}")
+        producer.send(FEEDBACK, made)
+    assert producer.close() == 0
+
+    def counted(*viewers: int):
+        async def holds() -> bool:
+            (experiment,) = (await http.get("/v1/ops")).json()["experiments"]
+            return [arm["viewers"] for arm in experiment["arms"]] == list(viewers)
+
+        return holds
+
+    async with serving(stack, experiments) as http:
+        await until(counted(1, 2))
+    proof = Purged(cause="x", subject="user", subject_id="erased", store="feedback log", count=1, purged_at=3)
+    producer = EventProducer(stack.settings.kafka)
+    producer.send(PURGES, proof)
+    assert producer.close() == 0
+    async with serving(stack, experiments) as http:
+        await until(counted(1, 1))
+
+
+async def test_a_follower_begins_where_it_is_told_to(stack, follow):
+    heard = follow(SLATES)
+
+    async def sent(request_id: str) -> Followed:
+        producer = EventProducer(stack.settings.kafka)
+        producer.send(SLATES, Slate(request_id=request_id, user_id="late", items=(), served_at=1))
+        assert producer.close() == 0
+
+        async def came() -> bool:
+            return any(each.event.request_id == request_id for each in heard)
+
+        await until(came)
+        return next(each for each in heard if each.event.request_id == request_id)
+
+    before = await sent("before")
+
+    async def is_later() -> bool:
+        return time.time_ns() // 1_000_000 > before.appended_at + 1
+
+    await until(is_later)
+    await sent("after")
+    got: list[Followed] = []
+    settings = stack.settings.kafka
+    late = Follower(settings, [SLATES], got.extend, from_ms=before.appended_at + 1, name="late").start(timeout_s=20.0)
+    late.close()
+    assert [each.event.request_id for each in got if each.key == "late"] == ["after"]

@@ -179,6 +179,7 @@ async def test_the_slate_event_tells_what_was_served_and_what_might_have_been(wo
     assert set(slate.pool) >= set(shown(page))
     assert len(slate.pool) == len(set(slate.pool)) == 60
     assert all(0.0 < item.propensity <= 1.0 for item in slate.items)
+    assert all(abs(item.propensity + sum(item.rivals.values()) - 1.0) < 1e-9 for item in slate.items)
 
 
 async def test_a_full_queue_costs_the_slate_event_and_not_the_page(world):

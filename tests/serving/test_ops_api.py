@@ -9,11 +9,13 @@ import httpx
 import pytest
 
 from serving.api import create_app
+from serving.experiments.settings import ExperimentSettings
 from serving.ops.probes import Answer, Probe
 from serving.purges import USER_STORES
 from streams.events import DeadLetter, Heartbeat, Purged, Supervised
 from streams.follower import Followed
 from streams.topics import DEAD_LETTERS, HEARTBEATS, PURGES
+from tests.serving.test_experiment_analysis import EXPERIMENT, page
 
 pytestmark = pytest.mark.anyio
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -154,6 +156,21 @@ async def test_purges_are_told_of_with_their_proofs(world):
     assert world.node.ops.purges.pending() == 0
 
 
+async def test_experiments_are_told_of_and_erased_viewers_leave_them(build):
+    world = build(experiments=ExperimentSettings(running=[EXPERIMENT]))
+    world.node.experiments.follow([page("ann", "fresher=fresh", at=world.now), page("bob", "fresher=fresh", at=world.now)])
+
+    async def viewers() -> list[int]:
+        async with client(world) as http:
+            (experiment,) = (await http.get("/v1/ops")).json()["experiments"]
+        return [arm["viewers"] for arm in experiment["arms"]]
+
+    assert await viewers() == [0, 2]
+    async with client(world) as http:
+        await http.delete("/v1/users/ann")
+    assert [arm.viewers for arm in world.node.experiments.views()[0].arms] == [0, 1]
+
+
 async def test_everything_here_is_for_administrators(build):
     world = build(keys=[{"key": "feed-key-0123456789", "scopes": ["feed", "ingest"]}])
     paths = ("/v1/ops", "/v1/ops/history", "/v1/ops/stream", "/v1/dead-letters", "/v1/dead-letters/a/0/1", "/v1/purges")
@@ -209,7 +226,9 @@ def told(text: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     return found
 
 
-async def test_every_metric_is_documented_and_every_documented_one_is_told(world):
+async def test_every_metric_is_documented_and_every_documented_one_is_told(build):
+    world = build(experiments=ExperimentSettings(running=[EXPERIMENT]))
+    world.put(*(world.perception(f"cooking-{number}") for number in range(12)))
     busy_node(world)
     async with client(world) as http:
         await http.get("/v1/feed", params={"user_id": "u"})
@@ -218,6 +237,7 @@ async def test_every_metric_is_documented_and_every_documented_one_is_told(world
         text = (await http.get("/metrics")).text
     expected = {name: (kind, tuple(sorted(labels))) for name, (kind, labels) in documented().items()}
     assert told(text) == expected
+    assert 'headwater_experiment_viewers{arm="fresh",experiment="fresher"} 0.0' in text
     assert 'headwater_perception_steps_total{outcome="late",step="read"} 1.0' in text
     assert 'headwater_perception_step_seconds_total{step="glance"} 1.5' in text
     assert 'headwater_encoder_requests_total{flow="perceive",model="text_encoder",outcome="ok"} 7.0' in text

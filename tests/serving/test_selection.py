@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.feed.diversity import arrange
-from serving.feed.exploration import Contest
+from serving.feed.exploration import RIVALS_KEPT, Contest, Lottery
 from serving.settings import FeedSettings
 
 SETTINGS = FeedSettings()
@@ -15,7 +15,7 @@ def unit_vectors(n, seed):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def contest(known, *, seed, places=2, draws=64):
+def opened(known, *, seed, places=2, draws=64):
     successes, failures, authors = (np.array(column) for column in zip(*known, strict=True))
     return Contest(
         np.random.default_rng(seed),
@@ -26,7 +26,11 @@ def contest(known, *, seed, places=2, draws=64):
         places=places,
         draws=draws,
         prior=(1.0, 4.0),
-    ).fill(places)
+    )
+
+
+def contest(known, *, seed, places=2, draws=64):
+    return opened(known, seed=seed, places=places, draws=draws).fill(places)
 
 
 @given(authors=st.lists(st.integers(0, 6), min_size=1, max_size=60), limit=st.integers(1, 20), seed=st.integers(0, 99))
@@ -80,6 +84,45 @@ def test_videos_win_as_often_as_their_propensity_says(seed):
         said = [pick.propensity for pick in picks if pick.index == index]
         # Four standard errors of a share over 1,500 runs, and the draw that is counted in, 1/256.
         assert not said or abs(np.mean(said) - share) < 4 * np.sqrt(share * (1 - share) / runs) + 0.012
+
+
+@given(known=counts, seed=st.integers(0, 99), places=st.integers(1, 4))
+def test_a_winner_and_its_rivals_share_all_of_the_probability(known, seed, places):
+    for pick in contest(known, seed=seed, places=places):
+        assert pick.index not in pick.rivals
+        assert np.isclose(pick.propensity + sum(pick.rivals.values()), 1.0)
+        assert all(propensity > 0.0 for propensity in pick.rivals.values())
+
+
+def test_no_more_rivals_are_told_of_than_a_slate_may_hold():
+    (pick,) = contest([(0, 0, author) for author in range(300)], seed=0, places=1, draws=1_000)
+    assert len(pick.rivals) == RIVALS_KEPT
+    assert min(pick.rivals.values()) >= 1 / 1_000
+
+
+def test_with_few_draws_too_propensities_weigh_winners_to_any_other_policy():
+    known = [(0, 0, 0), (2, 8, 1), (10, 20, 2), (1, 30, 3)]
+    picks = [contest(known, seed=seed, places=2, draws=6) for seed in range(6_000)]
+    for place in range(2):
+        # A policy that draws evenly among those that could win: its weights are 1 in the mean where propensities are right.
+        weights = np.array([1 / (1 + len(both[place].rivals)) / both[place].propensity for both in picks])
+        assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(weights))
+
+
+def test_a_place_that_chance_may_keep_tells_of_all_who_could_have_got_it():
+    known = [(0, 0, 0), (2, 8, 1), (10, 20, 2), (1, 30, 3)]
+    rng, picks = np.random.default_rng(0), []
+    for seed in range(3_000):
+        # By value the fifth, who does not compete, or one who does.
+        by_value = 4 if seed % 2 else 1
+        lottery = Lottery(opened(known, seed=seed, places=1, draws=8), 0.3, kept=bool(rng.random() < 0.3))
+        assert lottery.draw(by_value, np.zeros(5, dtype=np.bool_)) == lottery.pick.index
+        everybody = {lottery.pick.index: lottery.pick.propensity} | lottery.pick.rivals
+        assert np.isclose(sum(everybody.values()), 1.0)
+        assert everybody[by_value] >= 0.7
+        picks.append(lottery.pick)
+    weights = np.array([1 / (1 + len(pick.rivals)) / pick.propensity for pick in picks])
+    assert abs(weights.mean() - 1) < 4 * weights.std() / np.sqrt(len(weights))
 
 
 def test_what_is_loved_wins_more_often_than_what_is_not():

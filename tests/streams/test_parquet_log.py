@@ -17,7 +17,7 @@ def feedback(request_id: str, user_id: str, *, served_at: int = NOW) -> Feedback
     items = tuple(
         Outcome(
             video_id=f"v{n}", position=n, propensity=0.5, source="fresh", actions=("like",), watch_ms=1, reward=0.5,
-            parts={"like": 0.5},
+            parts={"like": 0.5}, rivals={"v9": 0.25},
         )
         for n in range(2)
     )  # fmt: skip
@@ -34,6 +34,7 @@ def test_a_page_is_a_row_a_place_in_the_folder_of_its_day(tmp_path: Path) -> Non
     written = rows(tmp_path)
     assert [(row["request_id"], row["position"]) for row in written] == [("r1", 0), ("r1", 1), ("r2", 0), ("r2", 1)]
     assert dict(written[0]["parts"]) == {"like": 0.5}  # type: ignore[call-overload]
+    assert dict(written[0]["rivals"]) == {"v9": 0.25}  # type: ignore[call-overload]
 
 
 def test_an_erased_viewer_is_gone_from_every_file_and_others_stay(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ from streams.events import Slate, SlateItem
 
 @dataclass(frozen=True)
 class SlateEvent:
-    """`publish(slate, trace)` queues the event and returns at once."""
+    """`publish(slate, trace)` queues the event and returns at once; `models()` names the learned models that serve now."""
 
     publish: Callable[[Slate, str | None], None]
     policy_version: str
+    models: Callable[[], str]
+    arm: str
     name: str = "slate-event"
 
     def follow(self, page: Page) -> None:
@@ -24,6 +26,7 @@ class SlateEvent:
                 position=item.position,
                 score=item.score,
                 propensity=item.propensity,
+                rivals=item.rivals,
                 source=item.source,
                 reason=item.reason,
                 live=item.card.video.kind == "live",
@@ -38,7 +41,8 @@ class SlateEvent:
             items=items,
             served_at=query.now_ms,
             pool=page.pool,
-            policy_version=self.policy_version,
+            policy_version=f"{self.policy_version} {self.models()}".strip(),
+            arm=self.arm,
             features_as_of=query.viewer.as_of,
             features_version=VERSION if any(item.features for item in page.items) else 0,
         )

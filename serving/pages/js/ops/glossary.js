@@ -54,6 +54,17 @@ export const TERMS = {
   feed_stages: { label: "Feed by stage", means: "Mean time of each stage of a page over the last minute, and how many candidates go in and come out.", bad: "One bar much longer than usual: that stage is why pages are slow; feed.off leaves a stage out." },
   memory_by_process: { label: "Memory by process", means: "Resident memory of each process.", bad: "A line that never flattens under an even load is a leak." },
 
+  // experiments
+  experiments: { label: "Experiments", means: "Viewers drawn into arms, whose pages are made by other options of the feed, and what came of it. The intervals hold however often you look.", bad: "Sizes that do not fit the shares, or a broken guardrail: take the experiment out of experiments.running." },
+  experiment_difference: { label: "Difference to control", means: "In per cent of control's mean, with an interval that is right at all looks together, and by viewers. An interval without 0 is a difference.", bad: "Wide for long: too few viewers, or the difference is too small to matter." },
+  guardrail: { label: "Guardrail", means: "What the arm must not cost. Broken: it is shown to be worse than control's by more than is allowed. Kept: it is shown not to be.", bad: "Broken: stop the arm." },
+  metric_reward: { label: "Reward", means: "What a place that was looked at earned: a video watched to its end is 1, a like 0.5, a skip -0.5, a report -10." },
+  metric_watch_s: { label: "Watch time", means: "Seconds watched of a video that was looked at." },
+  metric_completes: { label: "Completes", means: "Share of videos looked at that were watched to their end." },
+  metric_likes: { label: "Likes", means: "Share of videos looked at that were liked." },
+  metric_skips: { label: "Skips", means: "Share of videos looked at that were skipped: fewer are better." },
+  metric_reports: { label: "Reports", means: "Share of videos looked at that were reported: fewer are better." },
+
   // letters and purges
   dead_letters: { label: "Dead letters", means: "Input that could not be used, kept with its reason, origin and bytes. It stopped nothing else.", bad: "Fix the cause, then replay: what was counted already counts once all the same." },
   purges: { label: "Takedowns and erasures", means: "What each store proved about a video taken down or a viewer forgotten. Purged: it is gone. Pending: no answer yet. Expires: the store forgets by its retention.", bad: "Pending for more than a minute: the flow that owns the store is down; it purges when it is back." },

@@ -4,6 +4,7 @@ import { catalogue } from "./catalogue.js";
 import { follow } from "./connection.js";
 import { h, setAttribute } from "../dom.js";
 import { icon, setIcon, setText } from "./updates.js";
+import { experiments } from "./experiments.js";
 import { flows } from "./flows.js";
 import { ago } from "./format.js";
 import { health } from "./health.js";
@@ -51,6 +52,7 @@ function makeParts() {
     plots: plots(part("plots"), series),
     catalogue: catalogue(part("catalogue")),
     stages: stages(part("feed")),
+    experiments: experiments(part("experiments")),
     letters: letters(part("dead-letters"), { onFound: (found) => (known.letters = found.letters) }),
     purges: purges(part("purges"), { onFound: (found) => (known.purges = found) }),
   };
@@ -70,8 +72,9 @@ function onSample(sample) {
 function render() {
   setAttribute(document.body, "data-state", connection.name === "down" ? "down" : "live");
   top.update(view);
-  for (const name of ["now", "flows", "plots", "catalogue", "stages"]) shown[name].update(view);
+  for (const name of ["now", "flows", "plots", "catalogue", "stages", "experiments"]) shown[name].update(view);
   document.querySelectorAll("[aria-busy]").forEach((section) => !section.matches("#dead-letters, #purges") && setAttribute(section, "aria-busy", null));
+  document.querySelector('.top-nav [href="#experiments"]').hidden = !view.experiments.length;
   part("quiet").hidden = view.events_accepted > 0 || view.catalogue.videos > 0;
   setText(part("version"), `Headwater ${view.version} · policy ${view.policy_version}`);
 }

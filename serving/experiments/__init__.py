@@ -1,0 +1,1 @@
+"""Experiments on viewers: who gets whose pages, what came of them, and what may be said of it at any time."""
