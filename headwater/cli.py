@@ -41,7 +41,7 @@ def configure(
 
 @app.command(rich_help_panel=RUN)
 def up() -> None:
-    """Run everything on this machine: the servers that are not configured as external, the four flows and the API.
+    """Run everything on this machine: the servers that are not configured as external, the four flows, the learner and the API.
 
     What dies is started again. Ctrl-C or SIGTERM stops all of it within seconds and leaves no process behind.
     """

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -71,19 +72,23 @@ def keep_learning(settings: Settings) -> None:
     while True:
         time.sleep(settings.learning.every_s)
         places = size_of(feedback)
-        if places - learned_from >= settings.learning.least_places:
+        # Fewer than before: somebody was forgotten.
+        learned_from = min(learned_from, places)
+        if places - learned_from < settings.learning.least_places:
+            continue
+        ended_well = [_apart(name, settings) for name in LESSONS]
+        if all(ended_well):
             learned_from = places
-            for name in LESSONS:
-                _apart(name, settings)
 
 
-def _apart(name: str, settings: Settings) -> None:
-    """Learn in a process of its own: what training took of memory goes with it, and so does whatever goes wrong."""
+def _apart(name: str, settings: Settings) -> bool:
+    """Learn in a process of its own, and return whether it ended well: what training took of memory goes with it."""
     process = multiprocessing.get_context("spawn").Process(target=_learn_apart, args=(name, settings, os.getpid()), name=name)
     process.start()
     process.join()
     if process.exitcode:
-        log.error("%s: learning ended with status %d; what serves stays", name, process.exitcode)
+        log.error("%s: learning ended with status %d; what serves stays, and it is tried again", name, process.exitcode)
+    return process.exitcode == 0
 
 
 def _learn_apart(name: str, settings: Settings, parent: int) -> None:
@@ -99,7 +104,9 @@ def _learn_apart(name: str, settings: Settings, parent: int) -> None:
 
 def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned:
     reading = bars.add_task("reading the logs", total=None)
-    watches = watches_of(Path(settings.flows.feedback_log), Path(settings.features.log) / "video_content")
+    watches = watches_of(
+        Path(settings.flows.feedback_log), Path(settings.features.log) / "video_content", since=_since(settings)
+    )
     bars.update(reading, total=1, completed=1)
     recipe = towers.recipe_for(len(watches.log), seed=settings.learning.seed)
     training = bars.add_task("towers", total=towers.steps_of(watches, recipe))
@@ -108,12 +115,17 @@ def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned
 
 def _ranker(settings: Settings, running: Path | None, bars: Progress) -> Learned:
     training = bars.add_task("ranker", total=None)
-    learned = ranker.learn(Path(settings.flows.feedback_log), Recipe(seed=settings.learning.seed), running=running)
+    recipe = Recipe(seed=settings.learning.seed)
+    learned = ranker.learn(Path(settings.flows.feedback_log), recipe, running=running, since=_since(settings))
     bars.update(training, total=1, completed=1)
     return learned
 
 
 LESSONS: dict[str, Lesson] = {towers.NAME: _towers, ranker.NAME: _ranker}
+
+
+def _since(settings: Settings) -> str:
+    return f"{datetime.now(UTC) - timedelta(days=settings.learning.days):%Y-%m-%d}"
 
 
 def _running(name: str, settings: Settings) -> Path | None:

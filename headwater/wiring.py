@@ -1,4 +1,4 @@
-"""Puts the rooms together: one function for each flow and one for the API.
+"""Puts the rooms together: one function for each flow, one for the API and one for the learner.
 
 Importing it costs seconds of CPU (Feast, Bytewax, FastAPI): it is loaded once, in the process that the others are forked from.
 """

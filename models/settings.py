@@ -39,6 +39,9 @@ class LearningSettings(BaseModel):
     least_places: int = Field(
         5_000, ge=1, description="places of pages with feedback that came since the last time; fewer teach nothing new"
     )
+    days: int = Field(
+        30, ge=1, description="how far back feedback is learned from: longer knows more tastes, takes longer, and ages"
+    )
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 

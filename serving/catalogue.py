@@ -4,6 +4,7 @@ A thread of a Follower writes, requests read without a lock: a row is published 
 before it is used again, so that a request in flight never meets another video in a row that it found.
 """
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ from streams.follower import Followed
 from streams.state.interests import DIMENSIONS
 from streams.topics import PERCEPTIONS, UPLOADS, VIDEO_STATS, Topic
 
+log = logging.getLogger(__name__)
+
 # Longer than any request takes; a video that leaves costs its 4 kB this much longer.
 _REST_MS = 60_000
 
@@ -30,6 +33,7 @@ ARRIVALS = 200
 
 # Videos that join a space at a time: while they do, no other video comes or goes.
 _FILLED_AT_ONCE = 64
+_FILLING_RESTS_S = 0.001
 
 
 class Card(Struct, frozen=True):
@@ -163,10 +167,10 @@ class Catalogue:
                 self._describe(int(rows[place]), perception, now_ms)
             self.index.remove(rows[moved])
             self.columns.embedding[rows] = vectors
+            # Before anybody can find them: a page asks a space for the vectors of whatever it found.
+            self._place(rows, vectors)
             self.columns.alive[rows] = True
             self.index.add(rows, vectors)
-            for space in self._spaces:
-                space.add(rows, [self.card(row) for row in rows.tolist()], vectors)
             for row, perception, known_before in zip(rows.tolist(), kept, moved.tolist(), strict=True):
                 if not known_before:
                     self._row[perception.video.video_id] = row
@@ -211,12 +215,21 @@ class Catalogue:
             # What comes from now on is added as it comes.
             rows = self.alive()
         for start in range(0, len(rows), _FILLED_AT_ONCE):
-            if stopped.is_set():
+            # A moment for whoever waits for the lock: a takedown does so on the loop.
+            if stopped.wait(_FILLING_RESTS_S):
                 return
             with self._writing:
                 part = rows[start : start + _FILLED_AT_ONCE]
                 part = part[self.columns.alive[part]]
                 space.add(part, [self.card(row) for row in part.tolist()], self.vectors(part))
+
+    def _place(self, rows: Rows, vectors: NDArray[np.floating]) -> None:
+        """Add videos to every space. What a space can't take is no candidate of it, and is servable all the same."""
+        for space in self._spaces:
+            try:
+                space.add(rows, [self.card(row) for row in rows.tolist()], vectors)
+            except Exception:
+                log.exception("%d videos are not in the space of the towers %s", len(rows), space.version)
 
     def leave(self, space: Space) -> None:
         """Let go of a space."""

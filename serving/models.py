@@ -87,6 +87,8 @@ class Models:
 
     def _take(self, name: str, release: Release) -> None:
         if self.states[name].version == release.version:
+            # What was refused meanwhile is not asked for any more.
+            self.states[name] = replace(self.states[name], refused="")
             return
         try:
             self._served[name].load(opened(release), release.version)

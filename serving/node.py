@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from msgspec import Struct
 from starlette.requests import Request
 from uuid_utils import uuid7
 
+from models.ranking.ranker import Ranker
 from models.settings import MediaSettings
 from serving.experiments.outcomes import ExperimentOutcomes
 from serving.experiments.settings import ExperimentSettings
@@ -35,9 +36,6 @@ from streams.settings import TelemetrySettings
 from streams.topics import SLATES, Topic
 from streams.trace_context import is_sampled
 from streams.tracing import UNTRACED, OpenSpan, Tracer
-
-if TYPE_CHECKING:
-    from models.ranking.ranker import Ranker
 
 # Each is a process that decodes, and a file on its way to the disk: more are slower, all of them.
 _FILES_AT_ONCE = 4
@@ -78,7 +76,7 @@ class Node:
         rng: np.random.Generator | None = None,
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
-        ranker: "Callable[[], Ranker | None] | None" = None,
+        ranker: Callable[[], Ranker | None] | None = None,
         experiments: ExperimentSettings | None = None,
     ) -> None:
         self.api = api

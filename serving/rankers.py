@@ -1,10 +1,8 @@
 """The ranker that serves, and how another takes its place: loaded beside it, then swapped by one assignment."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from models.ranking.ranker import Ranker
+from models.ranking.ranker import Ranker
 
 
 class Rankers:
@@ -13,15 +11,12 @@ class Rankers:
     def __init__(self) -> None:
         self._current: Ranker | None = None
 
-    def now(self) -> "Ranker | None":
+    def now(self) -> Ranker | None:
         """Return the ranker that serves, None where values are made by hand."""
         return self._current
 
     def load(self, folder: Path, version: str) -> None:
         """Let the ranker in `folder` serve. Raises BadModel: then the one before it still does."""
-        # With it comes ONNX Runtime, which a node that has no ranker does without.
-        from models.ranking.ranker import Ranker
-
         self._current = Ranker.load(folder)
 
     def unload(self) -> None:

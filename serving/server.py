@@ -146,7 +146,6 @@ def application(
         )
         # Apart from all others: a model takes seconds to load.
         releases = Follower(kafka, [RELEASES], node.models.follow, name="releases")
-        held.callback(node.feed.spaces.close)
         # These may lag behind: nothing that a viewer is shown waits for them.
         unhurried = [operations, releases]
         if node.experiments is not None:
@@ -167,6 +166,8 @@ def application(
                     running.enter_context(closing(follower.start()))
                 running.enter_context(node.ops.running(probes))
                 running.enter_context(beating(Pulse("api"), aside))
+                # Ends before its follower is waited for: a space that is being filled is given up.
+                running.callback(node.feed.spaces.close)
                 sweep_posters = partial(_forget_old_posters, Path(api.posters_dir), kept_s=feed.max_age_h * 3600)
                 running.enter_context(every(_POSTERS_EVERY_S, sweep_posters, name="posters"))
                 running.enter_context(_sweeping(node.feed, readiness.followers["catalogue"], every_s=feed.shelf_every_s))

@@ -199,7 +199,11 @@ class FeedSettings(BaseModel):
     served_memory: int = Field(200, ge=0, description="videos remembered as served to a viewer, until they reach the history")
     served_memory_s: float = Field(600.0, ge=0, description="a served video that was not seen may come again after this long")
     off: frozenset[str] = Field(default_factory=frozenset, description="names of stages to leave out")
-    policy_version: str = Field("interest-1", description="written on each slate, so outcomes are told apart by policy")
+    policy_version: str = Field(
+        "interest-1",
+        max_length=60,
+        description="written on each slate, with the models that serve: outcomes are told apart by it",
+    )
     index_connectivity: int = Field(16, ge=2, description="links a node in the vector index: fewer is faster, and finds less")
     index_expansion_add: int = Field(64, ge=4, description="search width while adding: a larger one doubles a start's time")
     index_expansion_search: int = Field(40, ge=4, description="search width of a query: larger finds more, takes longer")

@@ -107,6 +107,10 @@ class Spaces:
         except BaseException:
             self._catalogue.leave(space)
             raise
+        if self._closing.is_set():
+            # It is not full, and nobody will ask.
+            self._catalogue.leave(space)
+            return
         self.current = space
         if before is not None:
             self._catalogue.leave(before)

@@ -5,8 +5,10 @@ import logging
 import os
 import threading
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -45,19 +47,35 @@ class ParquetLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         _replace(path, rows)
 
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Return all rows on disk; of files that another version wrote, columns that it did not know are null."""
+    def read(self, columns: list[str] | None = None, *, since: str = "") -> pa.Table:
+        """Return the rows on disk of the days from `since` (YYYY-MM-DD) on, of all days without.
+
+        Of files that another version wrote, columns that it did not know are null. A file that is none is left out.
+        """
+        found = self._reading(since, lambda dataset: dataset.to_table(columns))
+        return self.schema.empty_table().select(columns or self.schema.names) if found is None else found
+
+    def count(self, *, since: str = "") -> int:
+        """Return how many rows `read` would: the files say it of themselves."""
+        return int(self._reading(since, lambda dataset: dataset.count_rows()) or 0)
+
+    def _reading(self, since: str, read: Callable[[ds.Dataset], Any]) -> Any:
         for left in range(_READS - 1, -1, -1):
-            paths = [str(path) for path in sorted(self.folder.glob("day=*/part-*.parquet"))]
-            if not paths:
-                break
+            paths = sorted(self.folder.glob("day=*/part-*.parquet"))
+            names = [str(path) for path in paths if path.parent.name >= f"day={since}"]
+            if not names:
+                return None
             try:
-                return ds.dataset(paths, schema=self.schema).to_table(columns)
+                return read(ds.dataset(names, schema=self.schema))
             except FileNotFoundError:
                 # A merge has made one file of some, in between.
                 if not left:
                     raise
-        return self.schema.empty_table().select(columns or self.schema.names)
+            except pa.ArrowInvalid as error:
+                # A machine that lost its power leaves files without an end.
+                log.error("%s: what can't be read of it is left out: %s", self.folder, error)
+                return read(ds.dataset(names, schema=self.schema, exclude_invalid_files=True))
+        return None
 
     def ensure_readable(self) -> None:
         """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""

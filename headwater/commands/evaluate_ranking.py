@@ -82,7 +82,8 @@ def ranking(
                 negatives=negatives,
                 seed=seed,
                 libraries=libraries,
-                sync_ms=round(sync_hours * HOUR_MS),
+                # Whole seconds: watches of one have no order.
+                sync_ms=1000 * max(1, round(sync_hours * HOUR_MS / 1000)),
                 until=until,
             )
 

@@ -18,8 +18,9 @@ def learn(
 ) -> None:
     """Learn from the feedback log, now, and release what passes the gate; the nodes of the API load it within seconds.
 
-    A model learns from all but the newest feedback and is judged by that: it must be better than without it, and not worse than
-    what serves. `headwater up` does the same every few minutes (learning.every_s). Needs the broker of a running house.
+    A model learns from all but the newest feedback and is judged by that: towers must find more than popularity does, a ranker
+    must know more than base rates, and neither may be worse than what serves. `headwater up` does the same every few minutes
+    (learning.every_s). Needs the broker of a running house.
     """
     from rich.console import Console
 

@@ -59,7 +59,7 @@ def judged(
         )
     if running is not None:
         _, high = _interval(candidate - running)
-        if high < -MARGIN * _mean(running):
+        if high < -MARGIN * abs(_mean(running)):
             return Verdict(False, f"{name} {_mean(candidate):.4f} is below {_mean(running):.4f} of what serves", figures)
     return Verdict(True, f"{name} {_mean(candidate):.4f}, the baseline has {_mean(baseline):.4f}", figures)
 

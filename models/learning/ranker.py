@@ -3,14 +3,15 @@
 import logging
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
-from models.learning.gate import Learned, TooLittle, Verdict
+from models.learning.gate import Learned, TooLittle, Verdict, judged
 from models.ranking import folder, training
 from models.ranking.network import Network
 from models.ranking.ranker import GRAPH, MANIFEST, WEIGHTS, BadModel
 from models.ranking.recipe import Recipe
-from models.ranking.rows import read
+from models.ranking.rows import COLUMNS, read
 from streams.flows.feedback_log import FeedbackLog
 
 log = logging.getLogger(__name__)
@@ -18,14 +19,16 @@ log = logging.getLogger(__name__)
 NAME = "ranker"
 
 
-def learn(feedback: Path, recipe: Recipe, *, running: Path | None) -> Learned:
-    """Train a ranker on the feedback log and judge it by its newest pages; `running` is the folder of the one that serves.
+def learn(feedback: Path, recipe: Recipe, *, running: Path | None, since: str = "") -> Learned:
+    """Train a ranker on the feedback log from day `since` on, and judge it by the newest pages of that.
+
+    `running` is the folder of the one that serves.
 
     Raises:
         TooLittle: there are too few pages, or too few since the one that serves learned.
     """
     network, learned_until = _begun(running)
-    rows, left_out = read(FeedbackLog(feedback).read())
+    rows, left_out = read(FeedbackLog(feedback).read(list(COLUMNS), since=since))
     try:
         candidate = training.train(rows, recipe, running=network, learned_until=learned_until)
     except ValueError as error:
@@ -59,5 +62,7 @@ def _verdict(candidate: training.Candidate) -> Verdict:
     known |= {f"rows_{name}": float(count) for name, count in candidate.rows.items()}
     if candidate.refused:
         return Verdict(False, candidate.refused, known)
-    losses = candidate.losses
-    return Verdict(True, f"log-loss {losses['candidate']:.4f}, base rates have {losses['base']:.4f}", known)
+    # A page is a case: its places hang together. What is worth most is the least loss.
+    worth = {name: -losses for name, losses in candidate.by_page.items()}
+    verdict = judged(worth["candidate"], baseline=worth["base"], running=worth.get("running"), name="log_likelihood")
+    return replace(verdict, figures={**known, **verdict.figures})

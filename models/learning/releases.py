@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import psutil
+
 from streams.events import Release
 
 # What the manifest's own form is; a release of another form is refused, and the running model stays.
@@ -51,10 +53,18 @@ def write(root: Path, name: str, files: Mapping[str, bytes], *, figures: Mapping
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    for old in sorted(path for path in folder.parent.iterdir() if not path.name.startswith("."))[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    _tidy(folder)
     uri = folder.resolve().as_uri()
     return Release(name=name, version=version, uri=uri, sha256=sha256, released_at=at, gate=dict(figures))
+
+
+def _tidy(newest: Path) -> None:
+    """Remove the oldest releases beside the newest, and what processes that are gone had begun."""
+    beside = [path for path in newest.parent.iterdir() if path != newest]
+    begun = [path for path in beside if path.name.startswith(".") and not psutil.pid_exists(int(path.name.split(".")[-2]))]
+    older = sorted(path for path in beside if not path.name.startswith("."))
+    for path in [*begun, *older[: max(0, len(older) - KEPT + 1)]]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def opened(release: Release) -> Path:

@@ -28,8 +28,8 @@ class Watches:
     embeddings: Vector
 
 
-def watches_of(feedback: Path, content: Path) -> Watches:
-    """Return what the feedback log tells of the videos in `content`, the feature log's `video_content`.
+def watches_of(feedback: Path, content: Path, *, since: str = "") -> Watches:
+    """Return what the feedback log tells from day `since` on of the videos in `content`, the feature log's `video_content`.
 
     A video is watched at the time its page was served, if its viewer did one of `WANTED`.
 
@@ -41,7 +41,7 @@ def watches_of(feedback: Path, content: Path) -> Watches:
     if not rows.num_rows:
         raise TooLittle(f"{content}: no video was perceived yet")
     videos = _newest(rows)
-    log = watch_log(_uploads(videos), _interactions(feedback))
+    log = watch_log(_uploads(videos), _interactions(feedback, since))
     if not len(log):
         raise TooLittle(f"{feedback}: no viewer watched a video to its end, liked, shared or commented on it yet")
     embeddings = np.stack(videos["embedding"].to_numpy(zero_copy_only=False)).astype(np.float32)
@@ -62,8 +62,8 @@ def _uploads(videos: pa.Table) -> Iterator[Upload]:
         yield Upload(event_id=video, video_id=video, author_id=author, title=summary, uploaded_at=uploaded_at)
 
 
-def _interactions(feedback: Path) -> Iterator[Interaction]:
-    rows = FeedbackLog(feedback).read(["request_id", "user_id", "video_id", "position", "actions", "served_at"])
+def _interactions(feedback: Path, since: str) -> Iterator[Interaction]:
+    rows = FeedbackLog(feedback).read(["request_id", "user_id", "video_id", "position", "actions", "served_at"], since=since)
     rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
@@ -88,4 +88,4 @@ def _ms(times: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def size_of(feedback: Path) -> int:
     """Return how many places of pages the feedback log tells of, 0 where there is none."""
-    return int(FeedbackLog(feedback).read(["position"]).num_rows)
+    return FeedbackLog(feedback).count()

@@ -36,13 +36,15 @@ class Parts:
 class Candidate:
     """A trained network, its figures on the newest rows, and why it must not serve; empty where it may.
 
-    `figures` are by objective; `ece_before` is the error before calibration of those that are not at their base rate.
-    `learned_until` is the newest time, Unix ms, of what it learned from.
+    `by_page` has the loss of each judged page, (pages,), by the names of `losses`. `figures` are by objective; `ece_before` is
+    the error before calibration of those that are not at their base rate. `learned_until` is the newest time, Unix ms, of what
+    it learned from.
     """
 
     network: Network
     refused: str
     losses: Mapping[str, float] = field(default_factory=dict)
+    by_page: Mapping[str, Values] = field(default_factory=dict)
     figures: Mapping[str, Mapping[str, Measured]] = field(default_factory=dict)
     ece_before: Mapping[str, float] = field(default_factory=dict)
     learned_until: int = 0
@@ -89,11 +91,10 @@ def train(rows: Rows, recipe: Recipe, *, running: Network | None = None, learned
     counts = {name: len(getattr(parts, name)) for name in ("learned", "calibrated", "judged")} | {"used": len(learned)}
     if not finite or not np.isfinite(predicted).all():
         return Candidate(network, "what it predicts is no number: its weights or rows are broken", rows=counts)
-    losses = {"candidate": _loss(predicted, parts.judged)}
-    losses["base"] = _loss(np.broadcast_to(base, predicted.shape), parts.judged)
+    all_of = {"candidate": predicted, "base": np.broadcast_to(base, predicted.shape)}
     if running is not None:
-        of_running = running.predict(parts.judged.features, parts.judged.positions).astype(np.float64)
-        losses["running"] = _loss(of_running, parts.judged)
+        all_of["running"] = running.predict(parts.judged.features, parts.judged.positions).astype(np.float64)
+    losses = {name: _loss(each, parts.judged) for name, each in all_of.items()}
     figures, before = {}, {}
     scaled = network.scale.numpy() > 0.0
     for place, name in enumerate(OBJECTIVES):
@@ -106,6 +107,7 @@ def train(rows: Rows, recipe: Recipe, *, running: Network | None = None, learned
         network=network,
         refused=_refusal(losses),
         losses=losses,
+        by_page={name: _by_page(each, parts.judged) for name, each in all_of.items()},
         figures=figures,
         ece_before=before,
         learned_until=int(parts.learned.served_at[-1]),
@@ -208,6 +210,13 @@ def _loss(predicted: Values, rows: Rows, objectives: Known | None = None) -> flo
     each = log_loss(predicted, rows.values.astype(np.float64)) * rows.known
     mean = each.sum(axis=0) / np.maximum(1, rows.known.sum(axis=0))
     return float(mean.sum() if objectives is None else mean[objectives].sum())
+
+
+def _by_page(predicted: Values, rows: Rows) -> Values:
+    """Return the log-loss of each page, (pages,): of its places and all their objectives, a mean over places."""
+    each = (log_loss(predicted, rows.values.astype(np.float64)) * rows.known).sum(axis=1)
+    _, page = np.unique(np.stack([rows.viewers, rows.served_at]), axis=1, return_inverse=True)
+    return np.asarray(np.bincount(page.ravel(), each) / np.bincount(page.ravel()))
 
 
 def _refusal(losses: Mapping[str, float]) -> str:

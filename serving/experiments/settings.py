@@ -133,7 +133,9 @@ def since_ms(experiments: Iterable[Experiment]) -> int | None:
 def feed_of(feed: FeedSettings, arms: Iterable[Arm]) -> FeedSettings:
     """Return the settings of the feed with what `arms` change."""
     changes = {name: value for arm in arms for name, value in arm.changes.items()}
-    return FeedSettings.model_validate(_merged(feed.model_dump(), _nested(changes)))
+    changed = FeedSettings.model_validate(_merged(feed.model_dump(), _nested(changes)))
+    # What is off for all is not on for some.
+    return changed.model_copy(update={"off": feed.off | changed.off})
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

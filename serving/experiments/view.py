@@ -39,7 +39,7 @@ class ExperimentView(Struct, frozen=True, kw_only=True):
     """One experiment, control first among its arms.
 
     `mismatch`: the arms' sizes do not fit their shares, so something other than chance decided who is counted. `moved` viewers
-    changed arms and `left_out` ones came when memory was full: neither counts.
+    changed arms and `left_out` pages were of viewers who came when memory was full: neither counts.
     """
 
     name: str

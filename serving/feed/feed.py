@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.ranking.ranker import Ranker
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
 from serving.experiments.variants import Variants
@@ -54,9 +54,6 @@ from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
 
-if TYPE_CHECKING:
-    from models.ranking.ranker import Ranker
-
 _HOUR_MS = 3_600_000
 
 
@@ -90,7 +87,7 @@ def build_feed(
     source: ViewerSource,
     publish: Callable[[Slate, str | None], None],
     *,
-    ranker: "Callable[[], Ranker | None]" = lambda: None,
+    ranker: Callable[[], Ranker | None] = lambda: None,
     models: Callable[[], str] = str,
     experiments: ExperimentSettings | None = None,
 ) -> Feed:
@@ -142,7 +139,7 @@ class _Memory:
     plans: Plans
     last_pages: LastPages
     publish: Callable[[Slate, str | None], None]
-    ranker: "Callable[[], Ranker | None]"
+    ranker: Callable[[], Ranker | None]
     models: Callable[[], str]
 
 

@@ -19,6 +19,11 @@ def in_order(positions: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(order)
 
 
+def start_of(positions: tuple[int, ...]) -> float:
+    """Return how many places of ten `positions` keep."""
+    return float(len({place for place in positions if place < PLACES_A_PAGE}))
+
+
 def chances(order: tuple[int, ...], places: float) -> dict[int, float]:
     """Return the probability with which each place of ten is kept; they sum to `places`, and one at most is neither 0 nor 1."""
     return {place: min(1.0, places - rank) for rank, place in enumerate(order) if places > rank}

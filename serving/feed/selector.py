@@ -13,7 +13,7 @@ from serving.feed.candidates import Candidates
 from serving.feed.diversity import arrange
 from serving.feed.exploration import Contest, Lottery, Pick
 from serving.feed.fairness.steering import Fairness
-from serving.feed.kept_places import PLACES_A_PAGE, chances, in_order
+from serving.feed.kept_places import PLACES_A_PAGE, chances, in_order, start_of
 from serving.feed.page import Page, PlacedItem
 from serving.feed.query import Query
 from serving.feed.reasons import reason
@@ -80,7 +80,9 @@ class PageSelector:
 
     def _kept(self, places: int) -> dict[int, float]:
         """Return the probability with which each of `places` places is kept for a new video, where that is not 0."""
-        of_ten = chances(in_order(self.settings.cold_start.positions), self.fairness.now.places)
+        own = self.settings.cold_start.positions
+        # An arm of an experiment may keep others than the feed; what fairness adds is the same for all.
+        of_ten = chances(in_order(own), max(0.0, start_of(own) + self.fairness.now.more_places))
         return {place: of_ten[place % PLACES_A_PAGE] for place in range(places) if place % PLACES_A_PAGE in of_ten}
 
     def _contest(self, query: Query, candidates: Candidates, unseen: NDArray[np.bool_], *, places: int) -> tuple[Rows, Contest]:

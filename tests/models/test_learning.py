@@ -13,7 +13,7 @@ from models.learning.gate import LEAST_CASES, TooLittle, judged
 from models.learning.towers import cut_by_time, learn, recipe_for
 from models.learning.watches import Watches, size_of, watches_of
 from models.retrieval.recipe import Recipe
-from models.retrieval.served import ServedTowers
+from models.retrieval.served import ABOUT, ServedTowers
 from streams.events import Feedback, Outcome
 from streams.features import VideoContent
 from streams.flows.feedback_log import FeedbackLog
@@ -142,6 +142,14 @@ def test_towers_that_learned_are_let_through_and_find_what_serves_as_good_as_the
     again = learn(watches, replace(SMALL, seed=1), running=tmp_path)
     assert again.verdict.figures["hr_at_20_running"] == pytest.approx(learned.verdict.figures["hr_at_20"], abs=0.02)
     assert ServedTowers(tmp_path, dimensions=384).width == SMALL.width
+
+
+def test_towers_that_serve_and_can_not_be_read_are_no_reason_never_to_learn_again(logs: Logs, tmp_path: Path) -> None:
+    watches = logs.write(cycles(), [content(video) for video in range(VIDEOS)])
+    (tmp_path / ABOUT).write_text('{"format": 99}')
+    learned = learn(watches, SMALL, running=tmp_path)
+    assert learned.verdict.passed
+    assert "hr_at_20_running" not in learned.verdict.figures
 
 
 def test_where_there_is_nothing_to_learn_the_gate_stays_shut(logs: Logs) -> None:

@@ -2,16 +2,19 @@
 
 import asyncio
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from models.learning.releases import write
 from models.retrieval.export import export
 from models.retrieval.log import WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.training import train
+from serving.columns import Rows
 from streams.codec import unpack_vector
 from streams.events import Release, Slate, Takedown
 from streams.follower import Followed
@@ -131,8 +134,9 @@ async def test_a_bad_release_changes_nothing_and_operators_are_told(cook: World,
     assert not view.ok
     assert bad.version in view.detail
     assert b'headwater_model_loads_total{model="towers",outcome="refused"} 1.0' in cook.node.metrics.text()
+    # Asked for again, it is what operators wanted.
     follow(cook, release)
-    assert cook.node.models.states["towers"].version == release.version
+    assert cook.node.models.states["towers"].refused == ""
 
 
 async def test_of_two_releases_the_newer_serves_and_a_tombstone_ends_it(
@@ -167,6 +171,48 @@ async def test_no_page_fails_while_towers_are_swapped(
     await swaps
     assert pages > 0
     assert len(cook.catalogue._spaces) == 1
+
+
+async def test_a_page_can_ask_for_any_video_that_it_can_find(
+    cook: World, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the index of all videos is in the space of the towers already, also where its arrays had to grow for it."""
+    follow(cook, release)
+    space, add = cook.node.feed.spaces.current, cook.catalogue.index.add
+    assert space is not None
+    seen: list[int] = []
+
+    def added(rows: Rows, vectors: NDArray[np.floating]) -> None:
+        seen.append(int(rows.max()))
+        assert len(space.vectors) > rows.max()
+        add(rows, vectors)
+
+    monkeypatch.setattr(cook.catalogue.index, "add", added)
+    cook.catalogue.put([perception(f"more-{n}") for n in range(1_100)], now_ms=NOW)
+    assert max(seen) > 1_024
+
+
+async def test_a_space_that_fails_costs_no_video_its_place_in_the_feed(
+    cook: World, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow(cook, release)
+    space = cook.node.feed.spaces.current
+    assert space is not None
+
+    def fails(*_: object) -> NoReturn:
+        raise MemoryError("no room for a batch")
+
+    monkeypatch.setattr(space.towers, "videos", fails)
+    cook.put(perception("sports-new", "sports", age_h=0.1))
+    assert "sports-new" in cook.catalogue
+    assert len((await cook.page()).items) == 10
+
+
+async def test_a_space_that_is_being_filled_at_a_stop_does_not_serve(cook: World, release: Release) -> None:
+    cook.node.feed.spaces.close()
+    follow(cook, release)
+    assert cook.node.feed.spaces.current is None
+    assert cook.catalogue._spaces == []
 
 
 async def test_a_history_longer_than_towers_see_is_cut(world: World, release: Release) -> None:

@@ -14,7 +14,7 @@ from serving.catalogue import Catalogue
 from serving.columns import Floats, Rows
 from serving.feed.fairness.control import Knob, Tuning, turn
 from serving.feed.fairness.exposure import Exposure, Served
-from serving.feed.kept_places import PLACES_A_PAGE
+from serving.feed.kept_places import start_of
 from serving.settings import FeedSettings
 
 # Fewer served places say nothing: the knobs would follow chance. More, and a quiet node is never steered.
@@ -27,13 +27,15 @@ _GINI_BY_WEIGHT = 0.25
 
 @dataclass(frozen=True)
 class Steered:
-    """What was measured last and where the knobs stand; `lead`, (authors + 1,), ends with that of authors not counted yet.
+    """What was measured last and where the knobs stand; `more_places` than the settings keep, below 0 fewer.
 
-    An author's lead is 1 where it was never shown, 0 at the mean exposure, and nears -1 far above it.
+    `lead`, (authors + 1,), ends with that of authors not counted yet. An author's lead is 1 where it was never shown, 0 at the
+    mean exposure, and nears -1 far above it.
     """
 
     served: Served
     places: float
+    more_places: float
     author_weight: float
     lead: Floats
 
@@ -48,7 +50,7 @@ class Fairness:
         self._new_share = fairness.new_share
         self._author_gini = fairness.author_gini
         time_constant_s = fairness.half_life_s / math.log(2)
-        start = float(len({place for place in cold.positions if place < PLACES_A_PAGE}))
+        self._start = start = start_of(cold.positions)
         self._for_places = Tuning(
             start=start,
             low=0.0,
@@ -62,7 +64,7 @@ class Fairness:
         self._places, self._weight = Knob(start), Knob(0.0)
         self._turned_at: int | None = None
         nobody = Served(np.zeros(0), np.zeros(0, dtype=np.bool_), 0.0, 0.0)
-        self.now = Steered(nobody, start, 0.0, np.zeros(1, dtype=np.float32))
+        self.now = Steered(nobody, start, 0.0, 0.0, np.zeros(1, dtype=np.float32))
 
     def count(self, rows: Rows, new: NDArray[np.bool_]) -> None:
         """Count a page of catalogue rows, in the order of their places, and which were new."""
@@ -77,7 +79,7 @@ class Fairness:
         self._turned_at = now_ms
         if served.places >= _LEAST_PLACES:
             self._turn(served, elapsed_s)
-        self.now = Steered(served, self._places.value, self._weight.value, _lead(served))
+        self.now = Steered(served, self._places.value, self._places.value - self._start, self._weight.value, _lead(served))
 
     def _turn(self, served: Served, elapsed_s: float) -> None:
         share, unevenness = served.new_share, served.author_gini

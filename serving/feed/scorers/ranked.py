@@ -2,26 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.ranking.objectives import OBJECTIVES
+from models.ranking.ranker import Ranker
 from serving.columns import Floats
 from serving.feed.candidates import Candidates
 from serving.feed.query import Query
 from serving.settings import ObjectiveSettings
-
-if TYPE_CHECKING:
-    # With it comes ONNX Runtime, which a node that has no ranker does without.
-    from models.ranking.ranker import Ranker
 
 
 @dataclass(frozen=True)
 class Ranked:
     """`ranker` returns the ranker that serves now, None without one. It is asked once a page: between two it may be another."""
 
-    ranker: "Callable[[], Ranker | None]"
+    ranker: Callable[[], Ranker | None]
     weights: ObjectiveSettings
     name: str = "ranker"
 
