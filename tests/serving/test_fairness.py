@@ -1,5 +1,6 @@
 """Exposure, its Gini, the knobs that steer it, and propensities where a place is kept by chance."""
 
+import dataclasses
 import math
 from collections import Counter
 
@@ -233,7 +234,7 @@ async def test_a_page_with_a_fraction_of_places_keeps_as_many_on_average(build):
     world = build(FeedSettings(cold_start=ColdStartSettings(impressions=1_000_000), **CALM))
     fill(world)
     fairness = world.node.feed.fairness
-    fairness.now = type(fairness.now)(fairness.now.served, 2.5, 0.0, fairness.now.lead)
+    fairness.now = dataclasses.replace(fairness.now, places=2.5, more_places=0.5)
     pages = [await world.page(f"u{n}", seed=n) for n in range(200)]
     kept = [sum(item.new for item in page.items) for page in pages]
     assert set(kept) == {2, 3}
