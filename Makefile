@@ -29,7 +29,7 @@ types: setup  ## mypy, strict
 	@$(PYTHON) -m mypy
 
 bench: setup  ## one bench for each promise, against a stack of its own
-	@for promise in broker freshness throughput feed cold_start perception crash; do $(PYTHON) -m bench.$$promise || exit 1; done
+	@for promise in broker freshness throughput feed index cold_start perception ranker fairness crash; do $(PYTHON) -m bench.$$promise || exit 1; done
 
 soak: setup  ## an hour of steady load: what grows, what becomes slower
 	@$(PYTHON) -m bench.soak
