@@ -28,6 +28,8 @@ def settings(stack: RunningStack, tmp_path: Path) -> Settings:
     logs = Logs(tmp_path)
     own.flows.feedback_log, own.features.log = str(logs.feedback), str(tmp_path / "features")
     own.learning.releases = tmp_path / "releases"
+    # What the logs tell of is of a fixed day.
+    own.learning.days = 10_000
     return own
 
 
