@@ -63,6 +63,8 @@ def own_settings() -> Iterator[Settings]:
         settings.stack.vllm_env = usual.stack.vllm_env.absolute()
         settings.stack.models_dir = usual.stack.models_dir.absolute()
         settings.api.port = 0
+        # A training takes the cores for a minute, whenever it comes: no two runs would be alike.
+        settings.learning.every_s = 0.0
         yield settings
 
 

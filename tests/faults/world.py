@@ -200,6 +200,8 @@ class House:
             "HEADWATER_FLOWS__FEEDBACK_GRACE_S": "1",
             "HEADWATER_FLOWS__PERCEIVE_RETRY_MAX_S": "2",
             "HEADWATER_API__ACCEPT_TIMEOUT_S": "2",
+            # These tests count seconds and megabytes, and last longer than it takes until models learn.
+            "HEADWATER_LEARNING__EVERY_S": "0",
             # Hosts of media are servers of the tests, on loopback.
             "HEADWATER_MEDIA__PRIVATE_HOSTS": '["127.0.0.1"]',
             "HEADWATER_MEDIA__FETCH_TIMEOUT_S": "4",
