@@ -80,6 +80,7 @@ def up(options: Mapping[str, object]) -> Iterator[Up]:
             "stack.vllm_env": usual.stack.vllm_env.absolute(),
             "stack.models_dir": usual.stack.models_dir.absolute(),
             "stack.start_timeout_s": START_TIMEOUT_S,
+            "learning.every_s": 0,
         } | dict(options)
         environment = {f"HEADWATER_{name.upper().replace('.', '__')}": str(value) for name, value in given.items()}
         said = Path(folder) / "up.log"
