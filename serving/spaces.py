@@ -1,6 +1,5 @@
 """The towers' space on this node: the vectors of its videos as the newest release of the towers has them, and their index."""
 
-import logging
 import math
 import threading
 from collections.abc import Sequence
@@ -16,8 +15,6 @@ from serving.index import VectorIndex
 from serving.settings import FeedSettings
 from streams.events import Upload
 from streams.state.interests import DIMENSIONS
-
-log = logging.getLogger(__name__)
 
 
 class Shown(Protocol):

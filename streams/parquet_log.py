@@ -52,14 +52,15 @@ class ParquetLog:
 
         Of files that another version wrote, columns that it did not know are null. A file that is none is left out.
         """
-        found = self._reading(since, lambda dataset: dataset.to_table(columns))
+        found = self.look(lambda dataset: dataset.to_table(columns), since=since)
         return self.schema.empty_table().select(columns or self.schema.names) if found is None else found
 
     def count(self, *, since: str = "") -> int:
         """Return how many rows `read` would: the files say it of themselves."""
-        return int(self._reading(since, lambda dataset: dataset.count_rows()) or 0)
+        return int(self.look(lambda dataset: dataset.count_rows(), since=since) or 0)
 
-    def _reading(self, since: str, read: Callable[[ds.Dataset], Any]) -> Any:
+    def look(self, read: Callable[[ds.Dataset], Any], *, since: str = "") -> Any:
+        """Return what `read` makes of the files on disk, None where there are none; it may be called more than once."""
         for left in range(_READS - 1, -1, -1):
             paths = sorted(self.folder.glob("day=*/part-*.parquet"))
             names = [str(path) for path in paths if path.parent.name >= f"day={since}"]

@@ -125,9 +125,7 @@ def leave_one_out(
         "seed": str(seed),
     }
     write(results, page, facts=facts, ours=OURS)
-    show_ranking(results, console)
-    console.print(f"bars and intervals: {page}")
-    typer.echo(json.dumps(facts | {result.name: result.figures() | {"fit_s": round(result.fit_s, 1)} for result in results}))
+    told(results, facts, console, f"bars and intervals: {page}")
 
 
 def prequential(
@@ -167,8 +165,13 @@ def prequential(
         "seed": str(seed),
     }
     write(results, page, facts=facts, ours=BLEND, protocol=REPLAYED, lines=[over_time(results)])
+    told(results, facts, console, f"bars, intervals and lines over time: {page}")
+
+
+def told(results: "Sequence[Result]", facts: dict[str, str], console: "Console", where: str) -> None:
+    """Print a table, where the page is, and the last line, JSON."""
     show_ranking(results, console)
-    console.print(f"bars, intervals and lines over time: {page}")
+    console.print(where)
     typer.echo(json.dumps(facts | {result.name: result.figures() | {"fit_s": round(result.fit_s, 1)} for result in results}))
 
 

@@ -1,5 +1,9 @@
 """A torch module as an ONNX file, and the proof that both compute the same."""
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +23,33 @@ def write(
 ) -> None:
     """Write `model` to `folder`/model.onnx; `free` names the axes of every input that may have another length."""
     axes = {at: torch.export.Dim(name) for at, name in free.items()}
-    torch.onnx.export(
-        model,
-        tuple(torch.from_numpy(value) for value in inputs.values()),
-        folder / "model.onnx",
-        input_names=list(inputs),
-        output_names=outputs,
-        dynamic_shapes=dict.fromkeys(inputs, axes),
-        external_data=False,
-        verbose=False,
-    )
+    with quiet():
+        torch.onnx.export(
+            model,
+            tuple(torch.from_numpy(value) for value in inputs.values()),
+            folder / "model.onnx",
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_shapes=dict.fromkeys(inputs, axes),
+            external_data=False,
+            verbose=False,
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep out of the log what exporters tell of each node, of operators in packages that are not here, and of axes."""
+    talkative = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [each.level for each in talkative]
+    for each in talkative:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(talkative, levels, strict=True):
+            each.setLevel(level)
 
 
 def session(folder: Path) -> onnxruntime.InferenceSession:

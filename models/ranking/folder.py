@@ -1,12 +1,9 @@
 """A trained ranker as a folder: the graph that serves, its manifest, and the weights that the next training goes on from."""
 
 import hashlib
-import logging
 import os
 import pickle
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -31,8 +28,7 @@ def write(network: Network, folder: Path, *, learned_until: int = 0, figures: Ma
     folder.mkdir(parents=True, exist_ok=True)
     network.eval()
     rows = np.random.default_rng(0).normal(size=(3, len(FEATURES))).astype(np.float32)
-    with _quiet():
-        graph.write(network, folder, {"features": rows}, ["objectives"], free={0: "rows"})
+    graph.write(network, folder, {"features": rows}, ["objectives"], free={0: "rows"})
     graph.proven(network, folder, {"features": rows}, {"features": np.ones((1, len(FEATURES)), np.float32)})
     torch.save({"recipe": msgspec.to_builtins(network.recipe), "state": network.state_dict()}, folder / WEIGHTS)
     raw = (folder / GRAPH).read_bytes()
@@ -69,17 +65,3 @@ def read(folder: Path) -> tuple[Network, Manifest]:
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise BadModel(f"ranker {folder}: expected its weights in {WEIGHTS}, got {error}; train one from nothing") from error
     return network.eval(), manifest
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's remarks about operators that no ranker has out of the log of a process that trains for days."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)

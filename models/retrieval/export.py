@@ -2,8 +2,6 @@
 
 import io
 import json
-import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.export import graph
 from models.retrieval.log import WatchLog
 from models.retrieval.reading import Reading
 from models.retrieval.recipe import HISTORY
@@ -116,11 +115,7 @@ def _videos(width: int, dimensions: int) -> dict[str, Tensor]:
 
 def _graph(model: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, str], output: str) -> bytes:
     free = {name: torch.export.Dim(name) for name in axes.values()}
-    # They tell of each node, of operators in packages that are not here, and of axes that share a name, as ours are meant to.
-    for talkative in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with graph.quiet():
         program = torch.onnx.export(
             model.eval(),
             tuple(inputs.values()),

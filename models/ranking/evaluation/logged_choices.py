@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
-from streams.flows.feedback_log import SCHEMA
+from streams.flows.feedback_log import FeedbackLog
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -71,15 +70,16 @@ def read(folder: Path) -> LoggedChoices:
     Raises:
         BadLog: there is no log, a propensity or a reward is none, or no choice names its contestants.
     """
-    files = sorted(str(path) for path in folder.glob("day=*/part-*.parquet"))
-    if not files:
-        raise BadLog(f"{folder}: expected a feedback log (day=YYYY-MM-DD/part-….parquet, flows.feedback_log), found none")
-    log = ds.dataset(files, schema=SCHEMA, format="parquet")
     # Also what value put where chance might have put another: to leave it out would be to look at what came of it.
     explored = (pc.field("source") == SOURCE) | (pc.field("propensity") < 1.0) | pc.field("propensity").is_null()
-    main = log.count_rows(filter=~explored)
+    found = FeedbackLog(folder).look(
+        lambda log: (log.count_rows(filter=~explored), log.to_table(columns=_COLUMNS, filter=explored))
+    )
+    if found is None:
+        raise BadLog(f"{folder}: expected a feedback log (day=YYYY-MM-DD/part-….parquet, flows.feedback_log), found none")
+    main, explored_places = found
     # A merge that was cut short leaves rows twice until the next one.
-    places = _once(log.to_table(columns=_COLUMNS, filter=explored))
+    places = _once(explored_places)
     _check(folder, places)
     choices, incomplete = _whole(places)
     if not choices.num_rows:
