@@ -10,7 +10,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from headwater.encoders import perception_of, wordless
 from headwater.settings import Settings
 from models.ranking.evaluation.comparison import Judged, compare
-from models.ranking.evaluation.contenders import LEARNED, contenders
+from models.ranking.evaluation.contenders import contenders, recipes
 from models.ranking.evaluation.learners import learners
 from models.ranking.evaluation.leave_one_out import Split, split
 from models.ranking.evaluation.prequential import WARM_UP, Replayed, blocks, replay
@@ -48,14 +48,11 @@ def task_of(data: str, console: Console, *, viewers: int, seed: int) -> Task:
 def compared(task: Task, settings: Settings, console: Console, *, negatives: int, seed: int, libraries: bool) -> list[Judged]:
     """Fit all contenders to a task and judge them; `negatives` 0 takes all videos in each step's softmax."""
     titles = embedded(task.log.texts, settings, console)
+    learned = recipes(len(task.cut.train), negatives=negatives or None, seed=seed)
     with _bars(console) as bars:
-        learning = {name: bars.add_task(name, total=steps(task.cut.train, recipe)) for name, recipe in LEARNED.items()}
+        learning = {name: bars.add_task(name, total=steps(task.cut.train, recipe)) for name, recipe in learned.items()}
         field = contenders(
-            titles,
-            negatives=negatives or None,
-            seed=seed,
-            libraries=libraries,
-            told=lambda name, loss: bars.advance(learning[name]),
+            titles, learned, seed=seed, libraries=libraries, told=lambda name, loss: bars.advance(learning[name])
         )
         return compare(field, task.cut, told=bars.console.print)
 

@@ -3,7 +3,6 @@
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +25,13 @@ NAME = "towers"
 HELD_OUT = 0.1
 # The page's size twice over: what retrieval brings is ranked again, so that places within it count for nothing.
 FIRST = 20
-# Steps of an epoch, where there are enough watches: with the batches of a large log, a small one would be left after a few.
-STEPS = 64
-LEAST_PLACES = 256
+# Videos of each step's softmax beside those wanted: more learn better and take longer.
+NEGATIVES = 4_096
 
 
 def recipe_for(watches: int, *, seed: int = 0) -> Recipe:
-    """Return the recipe for a log of so many watches: batches no larger than lets it take its steps."""
-    usual = Recipe(seed=seed, negatives=4_096)
-    return replace(usual, places=min(usual.places, max(LEAST_PLACES, watches // STEPS // LEAST_PLACES * LEAST_PLACES)))
+    """Return the recipe for a log of so many watches."""
+    return Recipe(seed=seed, negatives=NEGATIVES).sized(watches)
 
 
 class Served:

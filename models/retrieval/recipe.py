@@ -1,9 +1,12 @@
 """How the two towers are made and trained: what they know of a video, their size, and the schedule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Watches of a viewer that the viewer tower sees: a longer history is mostly of tastes gone by.
 HISTORY = 50
+# Steps of an epoch, where there are enough watches: with the batches of a large log, a small one would be left after a few.
+STEPS = 64
+LEAST_PLACES = 256
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Recipe:
     # Videos drawn for each step's softmax beside those wanted; None: all, which costs twice the time.
     negatives: int | None = None
     seed: int = 0
+
+    def sized(self, watches: int) -> "Recipe":
+        """Return the recipe for a log of so many watches: with batches no larger than let an epoch take its steps."""
+        return replace(self, places=min(self.places, max(LEAST_PLACES, watches // STEPS // LEAST_PLACES * LEAST_PLACES)))
 
 
 # SASRec (Kang and McAuley 2018) by the same code, each tuned on its own: without and with titles.

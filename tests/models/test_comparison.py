@@ -6,7 +6,7 @@ from models.ranking.evaluation import page
 from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.popular import Popular
 from models.ranking.evaluation.comparison import HEADLINES, compare, over
-from models.ranking.evaluation.contenders import OURS, contenders
+from models.ranking.evaluation.contenders import OURS, contenders, recipes
 from models.ranking.evaluation.leave_one_out import split
 from tests.models.test_leave_one_out import log_of
 
@@ -29,6 +29,6 @@ def test_recommenders_are_compared_on_the_same_viewers_and_shown_on_a_page(tmp_p
 
 
 def test_the_field_is_complete_and_ours_is_last() -> None:
-    names = [each.name for each in contenders(np.zeros((3, 4), np.float32), negatives=None, seed=0)]
+    names = [each.name for each in contenders(np.zeros((3, 4), np.float32), recipes(100, negatives=None, seed=0), seed=0)]
     simple = ["popular", "recent", "item_knn", "title_knn", "implicit_bm25", "implicit_als", "rtrec"]
     assert names == [*simple, "sasrec_titles", "sasrec_ids", OURS]

@@ -1,7 +1,8 @@
 """Everything that is compared: ours, and what a platform could have without us. Transformers are tuned, each on its own."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.libraries import Implicit, Rtrec
@@ -18,20 +19,27 @@ Told = Callable[[str, float], None]
 LEARNED = {OURS: Recipe(), "sasrec_ids": SASREC_IDS, "sasrec_titles": SASREC_TITLES}
 
 
-def contenders(
-    titles: Vector, *, negatives: int | None, seed: int, libraries: bool = True, told: Told = lambda name, loss: None
-) -> list[Recommender]:
-    """Return them, ours last; `titles` are the embeddings of the videos' titles, (m, d).
+def recipes(watches: int, *, negatives: int | None, seed: int) -> dict[str, Recipe]:
+    """Return by name how each that learns does so from so many watches.
 
-    `negatives` are the videos of each step's softmax beside those wanted, None for all; without `libraries` there is neither
-    rtrec nor implicit, which take minutes.
+    `negatives` are the videos of each step's softmax beside those wanted, None for all.
+    """
+    return {name: dataclasses.replace(each, negatives=negatives, seed=seed).sized(watches) for name, each in LEARNED.items()}
+
+
+def contenders(
+    titles: Vector,
+    learned: Mapping[str, Recipe],
+    *,
+    seed: int,
+    libraries: bool = True,
+    told: Told = lambda name, loss: None,
+) -> list[Recommender]:
+    """Return them, ours last; `titles` are the embeddings of the videos' titles, (m, d), `learned` the `recipes`.
+
+    Without `libraries` there is neither rtrec nor implicit, which take minutes.
     """
     simple: list[Recommender] = [Popular(), Recent(), ItemKnn(), TitleKnn(titles)]
     if libraries:
         simple += [Implicit("bm25"), Implicit("als", seed=seed), Rtrec()]
-    return [*simple, *(_towers(name, titles, negatives, seed, told) for name in reversed(LEARNED))]
-
-
-def _towers(name: str, titles: Vector, negatives: int | None, seed: int, told: Told) -> TwoTowers:
-    recipe = dataclasses.replace(LEARNED[name], negatives=negatives, seed=seed)
-    return TwoTowers(name, recipe, titles, done=lambda loss: told(name, loss))
+    return [*simple, *(TwoTowers(name, learned[name], titles, done=partial(told, name)) for name in reversed(learned))]
