@@ -1,7 +1,7 @@
 """Everything that is compared: ours, and what a platform could have without us. Transformers are tuned, each on its own."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from models.ranking.evaluation.baselines.item_knn import ItemKnn
@@ -29,7 +29,7 @@ def recipes(watches: int, *, negatives: int | None, seed: int) -> dict[str, Reci
 
 def contenders(
     titles: Vector,
-    learned: Mapping[str, Recipe],
+    learned: dict[str, Recipe],
     *,
     seed: int,
     libraries: bool = True,
