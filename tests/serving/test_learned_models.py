@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.learning.releases import write
 from models.retrieval.export import export
-from models.retrieval.log import WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.training import train
 from serving.columns import Rows
@@ -39,6 +39,7 @@ def watched() -> WatchLog:
         bounds=np.concatenate([[0], np.cumsum([len(each) for each in watches])]),
         videos=np.array([video for each in watches for video in each], np.int64),
         at=np.arange(sum(len(each) for each in watches)),
+        interest=np.ones(sum(len(each) for each in watches), np.float32),
     )
 
 
@@ -92,7 +93,7 @@ async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_i
     assert space is not None
     assert len(space.index) == len(cook.catalogue) == 61
     row = cook.catalogue.row("sports-new")
-    liked = cook.catalogue.rows(["cooking-1"])
+    liked = History(cook.catalogue.rows(["cooking-1"]), np.ones(1, np.float32), np.array([NOW]))
     assert row in space.index.nearest(space.wanted(liked)[None], 24)
     takedown = Takedown(event_id="t", video_id="sports-new", at=NOW)
     cook.catalogue.follow([Followed(UPLOADS, "sports-new", takedown, NOW)])
