@@ -12,7 +12,7 @@ from models.learning.watches import Watches
 from models.ranking.evaluation.baselines.popular import Popular
 from models.ranking.evaluation.leave_one_out import COLD, Held, Scores, judge
 from models.retrieval.export import export
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.served import BadTowers, ServedTowers
 from models.retrieval.training import steps
@@ -45,9 +45,9 @@ class Served:
     def fit(self, train: WatchLog, validation: Held) -> None:
         """Do nothing: they serve as they are."""
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the scores of all m videos, (viewers, m)."""
-        return np.stack([self._videos @ self._towers.wanted(self._videos[history]) for history in histories])
+        return np.stack([self._videos @ self._towers.wanted(self._videos, history) for history in histories])
 
 
 def steps_of(watches: Watches, recipe: Recipe) -> int:
@@ -96,7 +96,7 @@ def cut_by_time(log: WatchLog) -> tuple[WatchLog, Held]:
     before = np.array([np.searchsorted(log.at[a:b], cut, "right") for a, b in zip(log.bounds, log.bounds[1:], strict=False)])
     train = log.first(before)
     judged_viewers = np.flatnonzero((before > 0) & (before < log.lengths))
-    histories = [log.of(int(viewer)) for viewer in judged_viewers]
-    wanted = np.array([h[before[v]] for h, v in zip(histories, judged_viewers, strict=True)], np.int64)
+    histories = [log.history(int(viewer)) for viewer in judged_viewers]
+    wanted = np.array([h.videos[before[v]] for h, v in zip(histories, judged_viewers, strict=True)], np.int64)
     seen = tuple(h[: before[v]] for h, v in zip(histories, judged_viewers, strict=True))
     return train, Held(seen, wanted, train.counts()[wanted] <= COLD)

@@ -15,6 +15,7 @@ from streams.events import Action, Interaction, Upload
 from streams.features import Vector, VideoContent
 from streams.flows.feedback_log import FeedbackLog
 from streams.parquet_log import ParquetLog
+from streams.state.engagement import INTEREST
 
 # Rows that are Python objects at a time.
 ROWS_AT_ONCE = 10_000
@@ -31,7 +32,8 @@ class Watches:
 def watches_of(feedback: Path, content: Path, *, since: str = "") -> Watches:
     """Return what the feedback log tells from day `since` on of the videos in `content`, the feature log's `video_content`.
 
-    A video is watched at the time its page was served, if its viewer did one of `WANTED`.
+    A video is watched at the time its page was served, if its viewer did one of `WANTED`; of several the strongest
+    counts.
 
     Raises:
         TooLittle: a log is empty, or no video of it was watched.
@@ -67,7 +69,7 @@ def _interactions(feedback: Path, since: str) -> Iterator[Interaction]:
     rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            action = next((action for action in row["actions"] if action in WANTED), None)
+            action = max((action for action in row["actions"] if action in WANTED), key=INTEREST.__getitem__, default=None)
             if action is not None:
                 yield _interaction(row, action)
 

@@ -87,7 +87,7 @@ def loss_of(towers: Towers, batch: Packed, recipe: Recipe) -> Tensor:
     videos = towers.video()
     causal = torch.ones(ROW, ROW, dtype=torch.bool, device=videos.device).tril()
     mask = ((batch.segments[:, :, None] == batch.segments[:, None, :]) & causal)[:, None]
-    viewers = towers.viewer(videos[batch.watched], batch.places, mask).flatten(0, 1)
+    viewers = towers.viewer(videos[batch.watched], batch.interest, batch.gaps, batch.places, mask).flatten(0, 1)
     viewers, videos = towers.compared(viewers, videos)
     wanted = batch.wanted.flatten(0, 1)
     # Stretches of which only the end is learned from are mostly places after which nothing is wanted.

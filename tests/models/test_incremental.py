@@ -74,11 +74,13 @@ def test_only_what_is_learned_from_is_wanted() -> None:
 
 
 def test_stretches_end_to_end_keep_their_own() -> None:
-    log = log_of([0, 1, 2], [3, 4])
+    log = log_of([0, 1, 2], [3, 4], at=[0, 1, 2, 3, 4], interest=[0.6, 0.8, 1, 0.6, 0.8])
     both, learned = joined(
         windows_of(log, np.array([False, True, False, False, False])), (windows(log, np.array([4]))[0], np.array([False, True]))
     )
     assert [both.of(viewer).tolist() for viewer in range(2)] == [[0, 1], [3, 4]]
+    assert both.at.tolist() == [0, 1, 3, 4]
+    assert both.interest.tolist() == log.interest[both.at].tolist()
     assert learned.tolist() == [False, True, False, True]
 
 

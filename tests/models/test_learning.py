@@ -92,6 +92,14 @@ def replace_summary(row: VideoContent, summary: str) -> VideoContent:
     return VideoContent(**({name: getattr(row, name) for name in row.__struct_fields__} | {"summary": summary}))
 
 
+def test_of_all_that_was_done_in_a_place_the_strongest_counts(logs: Logs) -> None:
+    pages = [
+        page(0, [0], at=NOW, actions=("impression", "complete", "like", "skip")),
+        page(0, [1], at=NOW + MINUTE, actions=("complete", "comment")),
+    ]
+    assert logs.write(pages, [content(0), content(1)]).log.history(0).interest == pytest.approx([1.0, 0.8])
+
+
 def test_what_was_only_shown_or_skipped_is_not_watched(logs: Logs) -> None:
     pages = [page(0, [0], at=NOW, actions=("impression",)), page(0, [1], at=NOW + 1, actions=("impression", "skip"))]
     with pytest.raises(TooLittle, match="no viewer watched"):

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.ranking.evaluation.leave_one_out import COLD, Ranks, ranks_of
-from models.ranking.learner import SECOND_MS, Learner, asked_at, seen_before
-from models.retrieval.log import Rows, WatchLog
+from models.ranking.learner import Learner, asked_at, seen_before
+from models.retrieval.log import SECOND_MS, Rows, WatchLog
 from models.retrieval.windows import Chosen
 
 # Of the watches, those that are learned from only: fewer judge models that know nothing yet, more leave less to judge by.
