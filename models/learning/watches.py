@@ -1,7 +1,7 @@
 """What viewers watched and what the videos are, out of the logs that the flows write: what the towers learn from."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,17 @@ class Watches:
 
     log: WatchLog
     embeddings: Vector
+
+    def beginning_with(self, video_ids: Sequence[str]) -> "Watches":
+        """Return them with these videos first, in this order. Of those that are gone there is no more than a row."""
+        rows = {video: row for row, video in enumerate(self.log.video_ids)}
+        gone = [video for video in video_ids if video not in rows]
+        rows |= {video: len(rows) + place for place, video in enumerate(gone)}
+        log = replace(self.log, video_ids=tuple(rows), texts=(*self.log.texts, *([""] * len(gone))))
+        embeddings = np.concatenate([self.embeddings, np.zeros((len(gone), self.embeddings.shape[1]), np.float32)])
+        first = np.array([rows[video] for video in video_ids], np.int64)
+        order = np.concatenate([first, np.setdiff1d(np.arange(len(rows)), first)])
+        return Watches(log.arranged(order), embeddings[order])
 
 
 def watches_of(feedback: Path, content: Path, *, since: str = "") -> Watches:

@@ -103,6 +103,13 @@ class WatchLog:
         rows = np.repeat(self.bounds[:-1] - bounds[:-1], lengths) + np.arange(bounds[-1])
         return replace(self._of_rows(rows), bounds=bounds)
 
+    def arranged(self, order: Rows) -> "WatchLog":
+        """Return the log with its videos in another order, (m,): the rows that are first, second, and so on."""
+        rows = np.empty(len(order), np.int64)
+        rows[order] = np.arange(len(order))
+        names, texts = (tuple(of[row] for row in order) for of in (self.video_ids, self.texts))
+        return replace(self, video_ids=names, texts=texts, videos=rows[self.videos])
+
     def _of_rows(self, rows: Rows) -> "WatchLog":
         return replace(self, videos=self.videos[rows], at=self.at[rows], interest=self.interest[rows])
 

@@ -47,17 +47,25 @@ class Known:
         return (smoothed / smoothed.sum()).log()
 
 
-def known(log: WatchLog, titles: Vector, recipe: Recipe, device: torch.device, *, like: Known | None = None) -> Known:
+def known(
+    log: WatchLog,
+    titles: Vector,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    reading: Reading | None = None,
+    terms: Sparse | None = None,
+) -> Known:
     """Return what a log and the embeddings of its videos' titles, (m, d), tell.
 
-    With `like` titles are read as there: what learned from that reads the same of what is known now.
+    With a `reading` titles are read by that, and what learned from them so reads the same of what is known now. `terms` are the
+    videos' already, if they are known.
     """
-    reading = like.reading if like is not None else Reading.made_of(log, titles, recipe)
-    same = like is not None and like.terms.shape[0] == len(log.texts)
+    reading = reading or Reading.made_of(log, titles, recipe)
     return Known(
         reading=reading,
         titles=torch.from_numpy(reading.scaled(titles)).to(device),
-        terms=like.terms if like is not None and same else Sparse(reading.features(log.texts, titles), device),
+        terms=terms or Sparse(reading.features(log.texts, titles), device),
         appeared=torch.from_numpy(appeared(log)).to(device),
         neighbours=Sparse(neighbours(log), device),
         counts=torch.from_numpy(log.counts()).float().to(device),
