@@ -26,8 +26,9 @@ class Recipe:
     appearance: bool = True
     ids: bool = True
     neighbours: bool = True
-    actions: bool = True
-    gaps: bool = True
+    # Neither is shown to find more, on MovieLens or MicroLens (docs/ranking.md); a house's own log may have more to say.
+    actions: bool = False
+    gaps: bool = False
     width: int = 256
     blocks: int = 1
     heads: int = 2
