@@ -9,6 +9,7 @@ from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.libraries import Implicit
 from models.ranking.evaluation.baselines.popular import Popular, Recent
 from models.ranking.evaluation.baselines.title_knn import TitleKnn
+from models.ranking.evaluation.drawn_again import ratio
 from models.ranking.evaluation.leave_one_out import (
     Held,
     Ranks,
@@ -17,7 +18,6 @@ from models.ranking.evaluation.leave_one_out import (
     interval,
     judge,
     ranks_of,
-    ratio_interval,
     split,
 )
 from models.retrieval.log import History, WatchLog
@@ -131,7 +131,7 @@ def test_intervals_hold_the_mean_and_shrink_with_more_viewers() -> None:
     few, many = (rng.random(count) for count in (100, 10_000))
     assert interval(few)[0] < few.mean() < interval(few)[1]
     assert interval(many)[1] - interval(many)[0] < interval(few)[1] - interval(few)[0]
-    low, high = ratio_interval(2 * many, many, seed=0, draws=50)
+    low, high = ratio(2 * many, many, seed=0, draws=50)
     assert low == pytest.approx(2)
     assert high == pytest.approx(2)
 

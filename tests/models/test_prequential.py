@@ -14,9 +14,10 @@ from models.ranking.evaluation import page
 from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.libraries import Implicit
 from models.ranking.evaluation.baselines.refitted import OnlineRtrec, OrPopular, Refitted
+from models.ranking.evaluation.drawn_again import ratio
 from models.ranking.evaluation.learners import BLEND, learners
 from models.ranking.evaluation.lines import over_time
-from models.ranking.evaluation.prequential import blocks, interval, over, replay, start, watched_before
+from models.ranking.evaluation.prequential import blocks, over, replay, start, watched_before
 from models.ranking.learner import Asked, Learner, Scores, seen_before
 from models.ranking.running import LearningTowers
 from models.ranking.signals import LikeTitles, PopularNow, WatchedNext, WatchedTogether
@@ -214,8 +215,8 @@ def test_a_video_is_cold_by_the_watches_of_earlier_seconds(events: list[tuple[in
 
 def test_an_interval_is_over_viewers_and_not_over_their_watches() -> None:
     values = np.repeat([1.0, 0.0] * 10, 50)
-    of_watches = interval(values, np.ones(1_000), seed=0)
-    of_viewers = interval(values.reshape(20, 50).sum(axis=1), np.full(20, 50.0), seed=0)
+    of_watches = ratio(values, np.ones(1_000), seed=0)
+    of_viewers = ratio(values.reshape(20, 50).sum(axis=1), np.full(20, 50.0), seed=0)
     assert of_viewers[0] < of_watches[0] < 0.5 < of_watches[1] < of_viewers[1]
 
 

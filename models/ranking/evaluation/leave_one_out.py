@@ -6,7 +6,7 @@ normalises with comes from after the cut.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -125,18 +125,3 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 1.0
     half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
-
-
-def ratio_interval(
-    ours: NDArray[np.float64], other: NDArray[np.float64], *, seed: int, draws: int = 1_000
-) -> tuple[float, float]:
-    """Return the 95 % interval of ours' mean over the other's, both of the same viewers, by drawing viewers again."""
-    rng = np.random.default_rng(seed)
-    ratios = [ours[chosen].mean() / max(other[chosen].mean(), 1e-12) for chosen in _drawn(rng, len(ours), draws)]
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _drawn(rng: np.random.Generator, count: int, draws: int) -> Iterator[Rows]:
-    for _ in range(draws):
-        yield rng.integers(count, size=count)
