@@ -1,5 +1,6 @@
 """The candidates of one request as arrays, so that a stage handles a thousand of them in one numpy call."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,13 +14,13 @@ from serving.feed.query import NO_ROWS
 class Candidates:
     """Catalogue rows, each once; `found_by` has bit i set where source i brought the row.
 
-    `vectors`, (n, 384), the ranker's `features`, (n, f), and `parts`, what each scorer added, are there from the scorers on.
+    `vectors`, (n, 384), the ranker's `features` and `parts`, what each scorer added, are there from the scorers on.
     """
 
     rows: Rows
     found_by: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
-    features: NDArray[np.float32] | None = None
+    features: "Described | None" = None
     parts: dict[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -38,6 +39,10 @@ class Candidates:
         """Return those where `mask` is true."""
         return replace(self, rows=self.rows[mask], found_by=self.found_by[mask])
 
+    def chosen(self, index: Rows) -> "Candidates":
+        """Return those at `index`, with their vectors alone."""
+        return Candidates(self.rows[index], self.found_by[index], self.embedded()[index])
+
     @property
     def value(self) -> Floats:
         """Return what each candidate is worth: the sum of its parts."""
@@ -47,3 +52,25 @@ class Candidates:
         """Return `vectors`; scorers and the selector run after they were looked up."""
         assert self.vectors is not None, "vectors are looked up between the filters and the scorers"
         return self.vectors
+
+
+class Described:
+    """The ranker's features of candidates, (n, f): made of all for a ranker, and of a page's few where none serves.
+
+    That is the same, for each row is of its candidate alone.
+    """
+
+    def __init__(self, candidates: Candidates, make: Callable[[Candidates], NDArray[np.float32]]) -> None:
+        self._candidates = candidates
+        self._make = make
+        self._all: NDArray[np.float32] | None = None
+
+    def all(self) -> NDArray[np.float32]:
+        """Return them, (n, f)."""
+        if self._all is None:
+            self._all = self._make(self._candidates)
+        return self._all
+
+    def of(self, index: Rows) -> NDArray[np.float32]:
+        """Return those of the candidates at `index`, (k, f)."""
+        return self._make(self._candidates.chosen(index)) if self._all is None else self._all[index]

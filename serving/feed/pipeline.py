@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.columns import Floats, Rows
-from serving.feed.candidates import Candidates
+from serving.feed.candidates import Candidates, Described
 from serving.feed.page import Page, StageTrace
 from serving.feed.query import Query
 
@@ -175,8 +176,7 @@ class FeedPipeline:
         stages = self._stages
         candidates = replace(candidates, vectors=self._vectors(candidates.rows))
         if stages.features is not None:
-            with trace.stage("hydrator", stages.features, len(candidates)):
-                candidates = replace(candidates, features=stages.features.of(query, candidates))
+            candidates = replace(candidates, features=Described(candidates, partial(_features, stages.features, query, trace)))
         ranked: dict[str, Floats] | None = None
         if stages.ranker is not None:
             with trace.stage("scorer", stages.ranker, len(candidates)):
@@ -197,3 +197,9 @@ class FeedPipeline:
     def _follow(self, page: Page) -> None:
         for effect in self._stages.effects:
             effect.follow(page)
+
+
+def _features(stage: Features, query: Query, trace: _Trace, candidates: Candidates) -> NDArray[np.float32]:
+    """Return the features of candidates when they are asked for: their time is that of the stage that asks, too."""
+    with trace.stage("hydrator", stage, len(candidates)):
+        return stage.of(query, candidates)

@@ -69,11 +69,19 @@ class PageSelector:
         explored = {winner.index for winner in winners} | {lottery.won for lottery in lotteries.values()}
         drawn = [*winners, *(lottery.pick for lottery in lotteries.values() if lottery.pick is not None)]
         picks = {pick.index: pick for pick in drawn}
+        described = [b""] * len(order) if candidates.features is None else pack(candidates.features.of(chosen[order]))
         items = tuple(
             self._place(
-                query, candidates, chosen, position, picks.get(i, Pick(i, 1.0)), explored=i in explored, sources=sources
+                query,
+                candidates,
+                chosen,
+                position,
+                picks.get(i, Pick(i, 1.0)),
+                explored=i in explored,
+                sources=sources,
+                features=features,
             )
-            for position, i in enumerate(order)
+            for position, (i, features) in enumerate(zip(order, described, strict=True))
         )
         shown = [item.card.video.video_id for item in items]
         return Page(query, items, tuple(dict.fromkeys([*shown, *pool]))[: max(self.settings.pool_size, len(shown))])
@@ -89,20 +97,18 @@ class PageSelector:
         """Return the new, unseen videos that fit the viewer, as indexes of `candidates`, and their contest."""
         cold = self.settings.cold_start
         columns = self.catalogue.columns
-        new = self.shelves.is_new(candidates.rows, now_ms=query.now_ms) & unseen
-        if query.taste:
-            fit = similarity(query.taste, candidates.embedded())
-            new &= fit >= cold.min_similarity
-        else:
-            fit = np.ones(len(candidates), dtype=np.float32)
         # A new video of what the viewer wants less of must find its first viewers elsewhere.
-        new &= candidates.parts.get("steering", np.float32(0.0)) >= 0.0
-        index = np.flatnonzero(new)
+        wanted = candidates.parts.get("steering", np.float32(0.0)) >= 0.0
+        index = np.flatnonzero(self.shelves.is_new(candidates.rows, now_ms=query.now_ms) & unseen & wanted)
+        fit = np.ones(len(index), dtype=np.float32)
+        if query.taste:
+            fit = similarity(query.taste, candidates.embedded()[index])
+            index, fit = index[fit >= cold.min_similarity], fit[fit >= cold.min_similarity]
         rows = candidates.rows[index]
         age_ms = np.maximum(0, query.now_ms - columns.uploaded_at[rows])
         unspent = 1.0 - columns.shown(rows) / max(1, cold.impressions)
         debut = cold.debut_boost * unspent * np.exp2(-age_ms / (cold.debut_half_life_h * _HOUR_MS))
-        merit = (np.maximum(fit[index], 0.01) * (1.0 + debut)).astype(np.float32)
+        merit = (np.maximum(fit, 0.01) * (1.0 + debut)).astype(np.float32)
         nearest = np.argsort(-merit, kind="stable")[: cold.candidates]
         successes, failures = columns.trials(rows[nearest])
         contest = Contest(
@@ -127,6 +133,7 @@ class PageSelector:
         *,
         explored: bool,
         sources: Sequence[str],
+        features: bytes,
     ) -> PlacedItem:
         """Return what `pick`, whose indexes are those of `chosen`, puts in a place."""
         index = int(chosen[pick.index])
@@ -148,5 +155,5 @@ class PageSelector:
             reason=reason(query, row, card, self.catalogue, explored=explored, again=again, found_by=found_by),
             new=explored,
             parts=parts,
-            features=b"" if candidates.features is None else pack(candidates.features[index : index + 1])[0],
+            features=features,
         )

@@ -25,7 +25,7 @@ class Ranked:
         ranker = self.ranker()
         if ranker is None or candidates.features is None:
             return None
-        expected = ranker.predict(candidates.features)
+        expected = ranker.predict(candidates.features.all())
         if not np.isfinite(expected).all():
             # Nothing can be sorted by what is no number: the page is made by hand.
             return None
