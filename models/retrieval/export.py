@@ -52,7 +52,7 @@ class ViewerGraph(nn.Module):
     def forward(self, watched: Tensor, interest: Tensor, gaps: Tensor) -> Tensor:
         places = torch.arange(watched.shape[0])
         causal = places[:, None] >= places[None, :]
-        wanted: Tensor = self.viewer(watched[None], interest[None], gaps[None], places, causal)[0, -1]
+        wanted: Tensor = self.viewer.last(watched[None], interest[None], gaps[None], places, causal)[0, 0]
         return wanted
 
 

@@ -146,16 +146,28 @@ class ViewerTower(nn.Module):
         self.norm = nn.LayerNorm(recipe.width)
 
     def forward(self, watched: Tensor, interest: Tensor, gaps: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+        x = functional.dropout(self._known(watched, interest, gaps, places), self.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, mask)
+        wanted: Tensor = self.norm(x)
+        return wanted
+
+    def last(self, watched: Tensor, interest: Tensor, gaps: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+        """Return what is wanted after the last of the videos alone, (n, 1, width): without dropout, a quarter of the work."""
+        x = self._known(watched, interest, gaps, places)
+        *before, last = self.blocks
+        for block in before:
+            x = block(x, mask)
+        wanted: Tensor = self.norm(last.last(x))
+        return wanted
+
+    def _known(self, watched: Tensor, interest: Tensor, gaps: Tensor, places: Tensor) -> Tensor:
         x = watched + self.positions[places]
         if self.actions is not None:
             x = x + self.actions(bumps(interest))
         if self.gaps is not None:
             x = x + self.gaps(bumps(gaps))
-        x = functional.dropout(x, self.dropout, self.training)
-        for block in self.blocks:
-            x = block(x, mask)
-        wanted: Tensor = self.norm(x)
-        return wanted
+        return x
 
 
 class Block(nn.Module):
@@ -175,7 +187,23 @@ class Block(nn.Module):
         rate = self.dropout if self.training else 0.0
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=rate)
         x = x + functional.dropout(self.out(seen.transpose(1, 2).reshape(n, places, width)), rate)
-        return x + functional.dropout(self.down(functional.gelu(self.up(self.before_mlp(x)))), rate)
+        return x + functional.dropout(self._mlp(x), rate)
+
+    def last(self, x: Tensor) -> Tensor:
+        """Return its last place alone, (n, 1, width), without dropout: of the others only keys and values are made."""
+        n, places, width = x.shape
+        normal = self.before_attention(x)
+        weights, biases = self.qkv.weight.split((width, 2 * width)), self.qkv.bias.split((width, 2 * width))
+        query = functional.linear(normal[:, -1:], weights[0], biases[0]).view(n, 1, self.heads, -1).transpose(1, 2)
+        shape = (n, places, 2, self.heads, width // self.heads)
+        key, value = functional.linear(normal, weights[1], biases[1]).view(shape).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(query, key, value)
+        wanted = x[:, -1:] + self.out(seen.transpose(1, 2).reshape(n, 1, width))
+        return wanted + self._mlp(wanted)
+
+    def _mlp(self, x: Tensor) -> Tensor:
+        made: Tensor = self.down(functional.gelu(self.up(self.before_mlp(x))))
+        return made
 
 
 class Towers(nn.Module):
