@@ -155,9 +155,10 @@ class ViewerTower(nn.Module):
     def last(self, watched: Tensor, interest: Tensor, gaps: Tensor, places: Tensor, mask: Tensor) -> Tensor:
         """Return what is wanted after the last of the videos alone, (n, 1, width): without dropout, a quarter of the work."""
         x = self._known(watched, interest, gaps, places)
-        *before, last = self.blocks
-        for block in before:
+        for block in self.blocks[:-1]:
             x = block(x, mask)
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
         wanted: Tensor = self.norm(last.last(x))
         return wanted
 
@@ -198,7 +199,7 @@ class Block(nn.Module):
         shape = (n, places, 2, self.heads, width // self.heads)
         key, value = functional.linear(normal, weights[1], biases[1]).view(shape).permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(query, key, value)
-        wanted = x[:, -1:] + self.out(seen.transpose(1, 2).reshape(n, 1, width))
+        wanted: Tensor = x[:, -1:] + self.out(seen.transpose(1, 2).reshape(n, 1, width))
         return wanted + self._mlp(wanted)
 
     def _mlp(self, x: Tensor) -> Tensor:

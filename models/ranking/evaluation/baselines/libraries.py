@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
 from models.retrieval.log import History, Rows, WatchLog
@@ -61,14 +62,15 @@ class Implicit:
         from implicit.nearest_neighbours import BM25Recommender
 
         self._videos = len(train.video_ids)
-        self._model: Any = (
-            AlternatingLeastSquares(factors=128, regularization=0.1, alpha=10.0, random_state=self._seed)
-            if self._kind == "als"
-            else BM25Recommender(K=200)
-        )
-        with warnings.catch_warnings():
+        # With threads of BLAS inside its own it takes many times as long.
+        with threadpool_limits(1, "blas"), warnings.catch_warnings():
             # That it makes a matrix of another kind of its own is said at every fit.
             warnings.simplefilter("ignore")
+            self._model: Any = (
+                AlternatingLeastSquares(factors=128, regularization=0.1, alpha=10.0, random_state=self._seed)
+                if self._kind == "als"
+                else BM25Recommender(K=200)
+            )
             self._model.fit(of_log(train), show_progress=False)
 
     def scores(self, histories: Sequence[History]) -> Scores:
