@@ -24,6 +24,7 @@ from deploy.local.stack import Stack
 from headwater.backoff import Backoff
 from headwater.children import Child, cool_down, warm_up
 from headwater.flows import FLOWS
+from headwater.releases import announce
 from headwater.roll import Roll
 from headwater.settings import Settings
 from streams.heartbeat import Pulse, beating
@@ -189,6 +190,9 @@ class House:
         started = time.monotonic()
         created = create_topics(self.settings.kafka)
         self._done("topics", f"{len(created)} created", time.monotonic() - started)
+        if embedded and (told := announce(self.settings)):
+            # It forgot the releases with all else; what was learned is on disk.
+            self._say(f"models of the last run serve: {', '.join(told)}")
 
     def _apply_features(self) -> None:
         started = time.monotonic()

@@ -16,6 +16,7 @@ from rich.progress import Progress, TimeElapsedColumn
 
 from deploy.local.process import die_with_parent
 from headwater.children import log_to_stderr
+from headwater.releases import publish
 from headwater.settings import Settings
 from models.learning import ranker, towers
 from models.learning.gate import Learned, TooLittle
@@ -25,7 +26,7 @@ from models.ranking.recipe import Recipe
 from streams.clock import now_ms
 from streams.events import Release
 from streams.follower import Followed, Follower
-from streams.kafka import EventProducer, check_broker
+from streams.kafka import check_broker
 from streams.topics import RELEASES
 
 log = logging.getLogger(__name__)
@@ -35,10 +36,6 @@ DECISIONS = "decisions.jsonl"
 
 # Learns from the logs: told the folder of what serves now, and the display to show its steps on.
 Lesson = Callable[[Settings, Path | None, Progress], Learned]
-
-
-class NotReleased(ConnectionError):
-    """The broker did not take the event that tells of a release."""
 
 
 def learn(name: str, settings: Settings, console: Console) -> bool:
@@ -56,7 +53,7 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
     release = None
     if verdict.passed:
         release = write(settings.learning.releases, name, learned.files, figures=verdict.figures, at=now_ms())
-        _publish(settings, release)
+        publish(settings, release)
     version = release.version if release else None
     decision = {"at": now_ms(), "model": name, "passed": verdict.passed, "reason": verdict.reason, "version": version}
     with _record(settings).open("a") as record:
@@ -154,15 +151,6 @@ def _running(name: str, settings: Settings) -> Path | None:
     except BadRelease as error:
         log.warning("%s: compared with nothing: %s", name, error)
         return None
-
-
-def _publish(settings: Settings, release: Release) -> None:
-    producer = EventProducer(settings.kafka)
-    producer.send(RELEASES, release)
-    if left := producer.close():
-        raise NotReleased(
-            f"{release.name} {release.version}: written to {release.uri}, but the broker did not take {left} event"
-        )
 
 
 def _record(settings: Settings) -> Path:

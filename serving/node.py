@@ -116,6 +116,10 @@ class Node:
         self.metrics.watch("producer_queue_events", "events that wait for the broker", lambda: len(publisher))
         self.metrics.watch("features_degraded", "1 while pages are made from memory", lambda: self.feed.viewers.degraded)
 
+    def policy_version(self) -> str:
+        """Return what makes pages now, as slates name it: the policy of the settings and the models that serve."""
+        return f"{self.feed_settings.policy_version} {self.models.serving()}".strip()
+
     def span(self, name: str, request: Request, *, user_id: str) -> OpenSpan:
         """Begin the span of what `request` asks for, from when it came."""
         return self.tracer.start(name, request.state.trace, started_at=request.state.started_at, user_id=user_id)

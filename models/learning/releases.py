@@ -21,6 +21,8 @@ FORMAT = 1
 MANIFEST = "release.json"
 # Releases of one name that stay on disk: fewer, and there is less to roll back to.
 KEPT = 5
+# How a version begins: when it was released, to the second.
+_STAMP = "%Y%m%dT%H%M%S"
 
 
 class BadRelease(ValueError):
@@ -37,7 +39,7 @@ def write(root: Path, name: str, files: Mapping[str, bytes], *, figures: Mapping
     """
     digests = {file: hashlib.sha256(content).hexdigest() for file, content in sorted(files.items())}
     sha256 = _digest(digests)
-    version = f"{datetime.fromtimestamp(at / 1000, UTC):%Y%m%dT%H%M%S}-{sha256[:8]}"
+    version = f"{datetime.fromtimestamp(at / 1000, UTC).strftime(_STAMP)}-{sha256[:8]}"
     folder = root / name / version
     beside = folder.with_name(f".{version}.{os.getpid()}.tmp")
     manifest = {"format": FORMAT, "name": name, "version": version, "files": digests, "figures": dict(figures)}
@@ -65,6 +67,31 @@ def _tidy(newest: Path) -> None:
     older = sorted(path for path in beside if not path.name.startswith("."))
     for path in [*begun, *older[: max(0, len(older) - KEPT + 1)]]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def newest(root: Path) -> list[Release]:
+    """Return of each name that has releases below `root` the newest, as the event that told of it; unreadable ones are none."""
+    told = []
+    for of_name in sorted(root.iterdir()) if root.is_dir() else []:
+        versions = sorted(path.parent for path in of_name.glob(f"[0-9]*/{MANIFEST}"))
+        for folder in reversed(versions):
+            try:
+                manifest = json.loads((folder / MANIFEST).read_bytes())
+                at = datetime.strptime(folder.name.split("-")[0], _STAMP).replace(tzinfo=UTC)
+                told.append(
+                    Release(
+                        name=manifest["name"],
+                        version=manifest["version"],
+                        uri=folder.resolve().as_uri(),
+                        sha256=_digest(manifest["files"]),
+                        released_at=round(at.timestamp() * 1000),
+                        gate=manifest["figures"],
+                    )
+                )
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            break
+    return told
 
 
 def opened(release: Release) -> Path:

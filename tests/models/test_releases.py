@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from models.learning.releases import KEPT, MANIFEST, BadRelease, opened, write
+from models.learning.releases import KEPT, MANIFEST, BadRelease, newest, opened, write
 
 FILES = {"model.onnx": b"a graph", "towers.json": b"{}"}
 
@@ -81,3 +81,14 @@ def test_the_newest_releases_stay_on_disk(tmp_path: Path) -> None:
     assert len(list((tmp_path / "towers").iterdir())) == KEPT
     with pytest.raises(BadRelease):
         opened(released[0])
+
+
+def test_what_is_on_disk_is_told_of_again_as_it_was_released(tmp_path: Path) -> None:
+    assert newest(tmp_path / "none") == []
+    write(tmp_path, "towers", FILES, figures={"hr": 0.1}, at=1_000)
+    towers = write(tmp_path, "towers", FILES | {"more": b""}, figures={"hr": 0.2}, at=5_000)
+    ranker = write(tmp_path, "ranker", FILES, figures={}, at=3_000)
+    (tmp_path / "decisions.jsonl").write_text("{}")
+    assert newest(tmp_path) == [ranker, towers]
+    (opened(towers) / MANIFEST).write_text("{")
+    assert [release.released_at for release in newest(tmp_path)] == [3_000, 1_000]
