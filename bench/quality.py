@@ -29,9 +29,13 @@ def main(
     from headwater.comparison import compared, task_of
     from models.ranking.evaluation.comparison import HEADLINES, over
     from models.ranking.evaluation.contenders import LEARNED, OURS
+    from simulation.datasets import BadDataset
 
     report.console.print(report.machine())
-    task = task_of(str(data), report.console, viewers=viewers, seed=seed)
+    try:
+        task = task_of(str(data), report.console, viewers=viewers, seed=seed)
+    except BadDataset as error:
+        raise typer.BadParameter(f"{error}; MicroLens is at https://github.com/westlake-repl/MicroLens, or take your own log") from error
     cold = task.cut.test.cold
     if not cold.any():
         raise typer.BadParameter(f"{task.data}: expected viewers of three videos or more, some of a cold one, got none")

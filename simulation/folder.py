@@ -64,7 +64,8 @@ def _open(folder: Path, stem: str) -> pads.Dataset:
     found = [path for path in sorted(folder.iterdir()) if path.stem == stem and path.suffix in FORMATS]
     if len(found) != 1:
         came = ", ".join(path.name for path in found) or "none"
-        raise BadDataset(f"{folder}: expected one file {stem} with the ending {', '.join(FORMATS)}; found {came}")
+        logged = "; a feedback log is read by `evaluate ranking --protocol off-policy`" if any(folder.glob("day=*")) else ""
+        raise BadDataset(f"{folder}: expected one file {stem} with the ending {', '.join(FORMATS)}; found {came}{logged}")
     try:
         return pads.dataset(found[0], format=FORMATS[found[0].suffix])
     except (pa.ArrowInvalid, OSError) as error:

@@ -45,8 +45,9 @@ async def like_a_topic(client: Client, user_id: str) -> Change | None:
     topics = Counter(topic for item in before.items for topic in item.topics)
     if not topics:
         return None
-    # Of the rarest topic there is the most to see: a page full of comedy can't show more of it.
-    topic = min(topics, key=lambda name: topics[name])
+    # Of the rarest topic there is the most to see: a page full of comedy can't show more of it. But of one that is on the page
+    # once there may be no other video.
+    topic = min(topics, key=lambda name: (topics[name] == 1, topics[name]))
     liked = tuple(item for item in before.items if topic in item.topics)[:LIKED_AT_ONCE]
     done: list[tuple[Item, Action]] = [(item, "impression") for item in before.items]
     done += [(item, action) for item in liked for action in ("play", "complete", "like")]

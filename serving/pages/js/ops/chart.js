@@ -16,6 +16,7 @@ const DASHES = [[], [6, 3], [2, 3]];
 // A value older than this is no longer "now".
 const STALE_S = 10;
 // Two names nearer than this would lie over each other.
+const LABEL_HEIGHT_PX = 14;
 const LABEL_GAP_PX = 70;
 const AXIS_PX = 58;
 
@@ -131,12 +132,17 @@ function newest(seconds, column, until) {
 
 function drawBudgets(plot, budgets) {
   const { ctx, bbox } = plot;
-  for (const { at, label } of budgets) {
+  const right = bbox.left + bbox.width;
+  // From the lowest up: where two lines are close, the label of the upper one goes above that of the lower.
+  let free = Infinity;
+  for (const { at, label } of [...budgets].sort((one, other) => one.at - other.at)) {
     const y = plot.valToPos(at, "y", true);
     if (y < bbox.top) continue;
     ctx.save();
-    line(plot, [bbox.left, y], [bbox.left + bbox.width, y], colours["ink-2"], [4, 4]);
-    write(plot, label, bbox.left + bbox.width - 4 * devicePixelRatio, y - 3 * devicePixelRatio, colours["ink-2"], "right", "bottom");
+    line(plot, [bbox.left, y], [right, y], colours["ink-2"], [4, 4]);
+    const bottom = Math.min(y - 3 * devicePixelRatio, free);
+    write(plot, label, right - 4 * devicePixelRatio, bottom, colours["ink-2"], "right", "bottom");
+    free = bottom - LABEL_HEIGHT_PX * devicePixelRatio;
     ctx.restore();
   }
 }

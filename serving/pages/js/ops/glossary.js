@@ -7,6 +7,8 @@ export const TERMS = {
   triton: { label: "Triton", means: "Runs the models that look into uploaded videos.", bad: "Down: a new video is known by its title only; its frames are perceived when Triton is back." },
   api: { label: "API", means: "This node: answers viewers' apps and this page.", bad: "Down: apps keep their events and send them again. The supervisor starts it again." },
   supervisor: { label: "Supervisor", means: "`headwater up`: starts again what dies, waiting longer after each death.", bad: "Away: nothing starts again by itself. Processes started one by one have none; then your service manager does that." },
+  towers: { label: "Towers", means: "Find videos by what viewers watched (`headwater learn towers`): the version that serves, and since when.", bad: "Refused: a newer version can't be loaded; the one before serves on until another is learned." },
+  ranker: { label: "Ranker", means: "Ranks by what viewers will do with a video (`headwater learn ranker`): the version that serves, and since when.", bad: "Refused: a newer version can't be loaded; the one before, or the value by hand, serves on until another is learned." },
   answered: { label: "Answer time", means: "How long the server took to answer the last check.", bad: "More than a few ms on one machine: it is short of CPU, or of memory and swapping." },
 
   // now

@@ -35,6 +35,14 @@ const PARTS = {
   "ranker-report": "Likely reported",
 };
 const NOTHING = 0.005;
+const SURE = 0.995;
+
+/** @param {number} propensity @returns {string} */
+function chance(propensity) {
+  if (propensity === 1) return "No other could have won it.";
+  if (propensity >= SURE) return "Several competed for it; this one was all but sure to win it.";
+  return `Several competed for it; this one had a ${percent(propensity)} chance to win it.`;
+}
 
 /** @param {import("./card.js").Card} card @returns {Node[]} */
 export function why({ item, parts, foundBy }) {
@@ -44,7 +52,7 @@ export function why({ item, parts, foundBy }) {
     h("p", { class: "why-reason" }, item.reason),
     h("p", { class: "why-title" }, item.title),
     item.new &&
-      h("p", { class: "why-new" }, `This place is kept for new videos. Several competed for it; this one had a ${percent(item.propensity)} chance to win it.`),
+      h("p", { class: "why-new" }, `This place is kept for new videos. ${chance(item.propensity)}`),
     h(
       "dl",
       { class: "why-facts" },
