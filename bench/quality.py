@@ -35,7 +35,9 @@ def main(
     try:
         task = task_of(str(data), report.console, viewers=viewers, seed=seed)
     except BadDataset as error:
-        raise typer.BadParameter(f"{error}; MicroLens is at https://github.com/westlake-repl/MicroLens, or take your own log") from error
+        raise typer.BadParameter(
+            f"{error}; MicroLens is at https://github.com/westlake-repl/MicroLens, or take your own log"
+        ) from error
     cold = task.cut.test.cold
     if not cold.any():
         raise typer.BadParameter(f"{task.data}: expected viewers of three videos or more, some of a cold one, got none")

@@ -111,6 +111,7 @@ def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned
         watches,
         recipe,
         running=running,
+        now_ms=now_ms(),
         afresh_ms=round(settings.learning.towers_afresh_s * 1000),
         planned=lambda steps: bars.update(training, total=steps, completed=0),
         done=lambda loss: bars.advance(training),

@@ -45,8 +45,8 @@ class LearningSettings(BaseModel):
     towers_afresh_s: float = Field(
         86_400.0,
         ge=0,
-        description="age from which towers learn from nothing again, and words and tastes with them; before it they go on from "
-        "what serves, in a fraction of the time; 0: always from nothing",
+        description="age from which towers learn from nothing again, and the words they know; before it they go on from what "
+        "serves, in a fraction of the time; 0: always from nothing",
     )
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")

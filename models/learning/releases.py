@@ -108,13 +108,18 @@ def opened(release: Release) -> Path:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise BadRelease(f"{folder / MANIFEST}: expected form {FORMAT}; this version of Headwater reads no other")
-        digests = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in sorted(manifest["files"])}
+        digests = {file: _digest_of(folder / file) for file in sorted(manifest["files"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadRelease(f"{folder}: expected a whole release, got {type(error).__name__}: {error}") from error
     if _digest(digests) != release.sha256:
         changed = [file for file, digest in digests.items() if digest != manifest["files"][file]]
         raise BadRelease(f"{folder}: expected sha256 {release.sha256}, got another; changed: {', '.join(changed) or 'all'}")
     return folder
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _digest(digests: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,8 @@ FIRST = 20
 NEGATIVES = 4_096
 
 REFRESH = Refresh()
+# Watches since the last time from which going on is worth that every node fills its space anew.
+LEAST_NEW = 100
 
 
 def recipe_for(watches: int, *, seed: int = 0) -> Recipe:
@@ -60,22 +63,20 @@ def learn(
     recipe: Recipe,
     *,
     running: Path | None,
+    now_ms: int,
     afresh_ms: int = 0,
     planned: Callable[[int], None] = lambda steps: None,
     done: Done = nobody,
 ) -> Learned:
     """Train towers on all but the newest watches and judge them by those; `running` is the folder of the ones that serve.
 
-    They go on from the ones that serve with what came since, and some of what was before; or learn from nothing where those
-    began `afresh_ms` ago or more, can't be gone on from, or went astray. `planned` is told how many steps there will be, `done`
-    the loss of each.
+    They go on from the ones that serve with what came since, and some of what was before. They learn from nothing where those
+    did so `afresh_ms` ago or more, can't be gone on from, or went astray; and where that is refused, they go on after all.
+    `planned` is told how many steps there will be, `done` the loss of each.
 
     Raises:
-        TooLittle: too few to learn from and be judged by, or nothing since the ones that serve learned.
+        TooLittle: too few to learn from and be judged by, or too little since the ones that serve learned.
     """
-    before = _checkpoint(running, recipe)
-    if before is not None:
-        watches = watches.beginning_with(before.video_ids)
     train, held = cut_by_time(watches.log)
     if len(held.wanted) < LEAST_CASES:
         raise TooLittle(
@@ -83,16 +84,28 @@ def learn(
             f"got {len(held.wanted)}"
         )
     newest = int(train.at.max())
-    towers, began = None, newest
-    if before is not None and newest - before.began < afresh_ms:
-        towers, began = _gone_on(before, train, watches, recipe, planned, done), before.began
-    if towers is None:
-        planned(steps(train, recipe))
-        towers, began = trained(train, watches.embeddings, recipe, done=done), newest
-    kept = Checkpoint.of(towers, train.video_ids, began=began, until=newest)
-    files = export(towers, train) | {CHECKPOINT: kept.written()}
+    before = _checkpoint(running, recipe, newest=newest)
+    if before is not None and 0 <= now_ms - before.began < afresh_ms:
+        gone_on = _gone_on(before, watches, recipe, planned, done)
+        if gone_on is not None:
+            return _judged(*gone_on, watches, held, running)
+    planned(steps(train, recipe))
+    towers = trained(train, watches.embeddings, recipe, done=done)
+    learned = _judged(towers, train, Checkpoint.of(towers, train.video_ids, began=now_ms, until=newest), watches, held, running)
+    if learned.verdict.passed or before is None or int((train.at > before.until).sum()) < LEAST_NEW:
+        return learned
+    # Those that serve went on for long enough to be better than what begins anew: let them.
+    gone_on = _gone_on(before, watches, recipe, planned, done)
+    return learned if gone_on is None else _judged(*gone_on, watches, held, running)
+
+
+def _judged(
+    towers: Towers, train: WatchLog, checkpoint: Checkpoint, watches: Watches, held: Held, running: Path | None
+) -> Learned:
+    """Return the files of towers that learned from `train`, and the gate's verdict."""
+    files = export(towers, train) | {CHECKPOINT: checkpoint.written()}
     popular = Popular()
-    popular.fit(train, held)
+    popular.fit(cut_by_time(watches.log)[0], held)
     hits = {"popular": judge(popular, held).hits(FIRST)}
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -106,10 +119,10 @@ def learn(
             # Of another version, say: no node serves them, so that there is nothing to be compared with.
             log.warning("compared with nothing: %s", error)
     verdict = judged(hits[NAME], baseline=hits["popular"], running=hits.get("running"), name=f"hr_at_{FIRST}")
-    return Learned(files, verdict)
+    return Learned(files, replace(verdict, figures={**verdict.figures, "went_on": float(bool(checkpoint.moments))}))
 
 
-def _checkpoint(running: Path | None, recipe: Recipe) -> Checkpoint | None:
+def _checkpoint(running: Path | None, recipe: Recipe, *, newest: int) -> Checkpoint | None:
     """Return what the towers that serve ended with, None where there is nothing that towers of the recipe could go on from."""
     if running is None:
         return None
@@ -118,28 +131,38 @@ def _checkpoint(running: Path | None, recipe: Recipe) -> Checkpoint | None:
     except BadCheckpoint as error:
         log.warning("learned from nothing: %s", error)
         return None
-    return before if before.fits(recipe) else None
+    # What they learned of is later than all that is known now: it was erased since, or a clock was ahead.
+    return before if before.fits(recipe) and before.until <= newest else None
 
 
 def _gone_on(
-    before: Checkpoint, train: WatchLog, watches: Watches, recipe: Recipe, planned: Callable[[int], None], done: Done
-) -> Towers | None:
-    """Return towers that learned what came since, None where they went astray.
+    before: Checkpoint, watches: Watches, recipe: Recipe, planned: Callable[[int], None], done: Done
+) -> tuple[Towers, WatchLog, Checkpoint] | None:
+    """Return towers that learned what came since, with the log and where they ended; None where they went astray.
 
     Raises:
-        TooLittle: nothing came since.
+        TooLittle: too little came since.
     """
+    arranged = watches.beginning_with(before.video_ids)
+    train, _ = cut_by_time(arranged.log)
     new = train.at > before.until
-    if not new.any():
-        raise TooLittle(f"{len(train)} watches: none is newer than what the towers that serve learned from")
+    if new.sum() < LEAST_NEW:
+        raise TooLittle(
+            f"{len(train)} watches: expected {LEAST_NEW} or more since the towers that serve learned, got {new.sum()}; with "
+            "learning.towers_afresh_s = 0 towers learn from nothing each time"
+        )
     running = RunningTowers(recipe, REFRESH)
-    running.resume(before, train, watches.embeddings)
+    try:
+        running.resume(before, train, arranged.embeddings)
+    except BadCheckpoint as error:
+        log.warning("learned from nothing: %s", error)
+        return None
     planned(running.steps(new))
-    updated = running.update(train, watches.embeddings, new, done=done)
+    updated = running.update(train, arranged.embeddings, new, done=done)
     if updated.refused:
         log.warning("learned from nothing, for an update went astray: %s", updated.refused)
         return None
-    return running.towers
+    return running.towers, train, running.checkpoint(train, began=before.began, until=int(train.at.max()))
 
 
 def cut_by_time(log: WatchLog) -> tuple[WatchLog, Held]:

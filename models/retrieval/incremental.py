@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from models.retrieval.checkpoint import Checkpoint
+from models.retrieval.checkpoint import BadCheckpoint, Checkpoint
 from models.retrieval.log import WatchLog
 from models.retrieval.packing import ROW, packed
 from models.retrieval.recipe import Recipe
@@ -68,17 +68,32 @@ class RunningTowers:
         self._run(train(log, titles, self.recipe, device=self._device, done=done), log)
 
     def resume(self, checkpoint: Checkpoint, log: WatchLog, titles: Vector) -> None:
-        """Go on from where others of the recipe ended. The log begins with their videos; new ones come after them."""
+        """Go on from where others of the recipe ended. The log begins with their videos; new ones come after them.
+
+        Raises:
+            BadCheckpoint: its weights are of other towers.
+        """
         torch.manual_seed(self.recipe.seed)
         facts = known(log, titles, self.recipe, self._device, reading=checkpoint.reading)
         towers = Towers(self.recipe, facts).to(self._device)
-        weights = dict(checkpoint.weights)
-        if towers.video.ids is not None:
+        weights, moments = dict(checkpoint.weights), {name: dict(each) for name, each in checkpoint.moments.items()}
+        if towers.video.ids is not None and IDS in weights:
             # Of a video that is new to them the id is where it begins.
-            learned = weights[IDS].to(self._device)
-            weights[IDS] = torch.cat([learned, towers.video.ids.detach()[len(learned) :]])
-        towers.load_state_dict(weights)
+            begun = towers.video.ids.detach()[len(weights[IDS]) :]
+            weights[IDS] = torch.cat([weights[IDS].to(self._device), begun])
+            moments[IDS] = {name: _longer(value, len(begun)) for name, value in moments.get(IDS, {}).items()}
+        try:
+            towers.load_state_dict(weights)
+        except RuntimeError as error:
+            raise BadCheckpoint(f"expected weights of towers of the recipe: {error}") from error
         self._run(towers.eval(), log)
+        for name, weight in towers.named_parameters():
+            if moments.get(name):
+                self.optimiser.state[weight] = {of: value.to(self._device) for of, value in moments[name].items()}
+
+    def checkpoint(self, log: WatchLog, *, began: int, until: int) -> Checkpoint:
+        """Return what it takes to go on from here another time."""
+        return Checkpoint.of(self.towers, log.video_ids, began=began, until=until, optimiser=self.optimiser)
 
     def _run(self, towers: Towers, log: WatchLog) -> None:
         self.towers = towers
@@ -161,10 +176,15 @@ class RunningTowers:
         )
 
 
+def _longer(value: Tensor, by: int) -> Tensor:
+    """Return what Adam remembers of a table with nothing of so many new rows; a number of steps stays."""
+    return torch.cat([value, value.new_zeros(by, *value.shape[1:])]) if value.dim() else value
+
+
 def held_out(log: WatchLog, most: int) -> Chosen:
     """Return which watches of a log, (n,), no update learns from yet: of the newest one in ten, always the same ones.
 
-    They are learned from when newer ones took their place.
+    When newer ones took their place they may be learned from, drawn with the older ones.
     """
     # By what a watch is and not by a draw: as the log grows, the same ones are held out.
     mixed = (log.at // 1000 * 1_000_003 + log.videos * 7_919) % 1_009

@@ -67,10 +67,10 @@ class Recipe:
 
 # SASRec (Kang and McAuley 2018) by the same code, each tuned on its own: without and with titles.
 SASREC_IDS = Recipe(
-    titles=False, terms=(), appearance=False, neighbours=False, actions=False, gaps=False, blocks=2, dropout=0.5,
+    titles=False, terms=(), appearance=False, neighbours=False, blocks=2, dropout=0.5,
     id_dropout=0.0, shrinkage=0.0, temperature=0.07, prior=0.0, learning_rate=2e-3, epochs=22, averaging=0.99,
 )  # fmt: skip
 SASREC_TITLES = Recipe(
-    terms=(), appearance=False, neighbours=False, actions=False, gaps=False, dropout=0.4, title_dropout=0.0, id_dropout=0.0,
+    terms=(), appearance=False, neighbours=False, dropout=0.4, title_dropout=0.0, id_dropout=0.0,
     shrinkage=0.0, temperature=0.07, prior=0.0, epochs=16, averaging=0.99,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Towers that learn on: from stretches of histories, with a guard, as videos and viewers join."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -186,7 +187,7 @@ def test_what_is_held_out_stays_so_until_newer_watches_take_its_place() -> None:
 
 def kept(towers: RunningTowers, log: WatchLog, folder: Path) -> Checkpoint:
     path = folder / CHECKPOINT
-    path.write_bytes(Checkpoint.of(towers.towers, log.video_ids, began=1, until=int(log.at.max())).written())
+    path.write_bytes(towers.checkpoint(log, began=1, until=int(log.at.max())).written())
     return Checkpoint.read(path)
 
 
@@ -199,6 +200,20 @@ def test_towers_go_on_from_their_file_as_they_were(tmp_path: Path) -> None:
     resumed.resume(checkpoint, log, titles(12))
     assert torch.equal(resumed.towers.video(), towers.towers.video())
     assert not resumed.update(log, titles(12), newest(log)).refused
+
+
+def test_going_on_from_a_file_is_as_good_as_never_having_stopped(tmp_path: Path) -> None:
+    log, more = cycles(12), cycles(15, viewers=80)
+    towers = running(log)
+    towers.update(log, titles(12), newest(log))
+    resumed = RunningTowers(RECIPE, REFRESH, device=CPU)
+    resumed.resume(kept(towers, log, tmp_path), log, titles(12))
+    resumed._rng = copy.deepcopy(towers._rng)
+    for each in (towers, resumed):
+        each.update(log, titles(12), newest(log))
+    assert torch.allclose(resumed.towers.video(), towers.towers.video(), atol=1e-6)
+    resumed.resume(kept(towers, log, tmp_path), more, titles(15))
+    assert not resumed.update(more, titles(15), newest(more)).refused
 
 
 def test_of_videos_that_came_since_the_ids_begin_and_the_others_stay(tmp_path: Path) -> None:
@@ -225,5 +240,5 @@ def test_a_broken_file_is_nothing_to_go_on_from(broken: bytes, tmp_path: Path) -
 def test_a_file_of_another_version_is_nothing_to_go_on_from(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
     torch.save({"format": 99, "recipe": {}}, path)
-    with pytest.raises(BadCheckpoint, match="of this version"):
+    with pytest.raises(BadCheckpoint, match="format 99, not 1"):
         Checkpoint.read(path)

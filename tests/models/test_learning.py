@@ -1,28 +1,32 @@
 """Towers learned from a house's own logs: what is read, how it is cut, and what the gate lets through."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from feature_repo.log import FeatureLog
 from feature_repo.settings import FeatureStoreSettings
 from models.learning import towers
-from models.learning.gate import LEAST_CASES, TooLittle, judged
+from models.learning.gate import LEAST_CASES, Learned, TooLittle, judged
 from models.learning.towers import cut_by_time, learn, recipe_for
 from models.learning.watches import Watches, size_of, watches_of
 from models.retrieval.checkpoint import CHECKPOINT, Checkpoint
-from models.retrieval.incremental import Refresh
+from models.retrieval.incremental import IDS, Refresh
 from models.retrieval.recipe import Recipe
 from models.retrieval.served import ABOUT, ServedTowers
+from models.retrieval.training import steps
 from streams.events import Feedback, Outcome
 from streams.features import VideoContent
 from streams.flows.feedback_log import FeedbackLog
 
 NOW = 1_790_000_000_000
 MINUTE = 60_000
+HOUR = 60 * MINUTE
+LATER = NOW + HOUR // 2
 VIDEOS = 100
 SMALL = Recipe(width=32, epochs=12, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=256, terms=())
 
@@ -145,12 +149,12 @@ def test_a_small_log_is_learned_from_in_smaller_batches() -> None:
 def test_towers_that_learned_are_let_through_and_find_what_serves_as_good_as_they_are(logs: Logs, tmp_path: Path) -> None:
     watches = logs.write(cycles(), [content(video) for video in range(VIDEOS)])
     losses: list[float] = []
-    learned = learn(watches, replace(SMALL), running=None, done=losses.append)
+    learned = learn(watches, replace(SMALL), running=None, now_ms=NOW, done=losses.append)
     assert learned.verdict.passed, learned.verdict
     assert losses[-1] < losses[0]
     for name, file in learned.files.items():
         (tmp_path / name).write_bytes(file)
-    again = learn(watches, replace(SMALL, seed=1), running=tmp_path)
+    again = learn(watches, replace(SMALL, seed=1), running=tmp_path, now_ms=LATER)
     assert again.verdict.figures["hr_at_20_running"] == pytest.approx(learned.verdict.figures["hr_at_20"], abs=0.02)
     assert ServedTowers(tmp_path, dimensions=384).width == SMALL.width
 
@@ -158,75 +162,150 @@ def test_towers_that_learned_are_let_through_and_find_what_serves_as_good_as_the
 def test_towers_that_serve_and_can_not_be_read_are_no_reason_never_to_learn_again(logs: Logs, tmp_path: Path) -> None:
     watches = logs.write(cycles(), [content(video) for video in range(VIDEOS)])
     (tmp_path / ABOUT).write_text('{"format": 99}')
-    learned = learn(watches, SMALL, running=tmp_path)
+    learned = learn(watches, SMALL, running=tmp_path, now_ms=LATER)
     assert learned.verdict.passed
     assert "hr_at_20_running" not in learned.verdict.figures
 
 
 # ── going on ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-HOUR = 60 * MINUTE
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    """The files of towers that learned from `cycles`."""
+    watches = Logs(tmp_path_factory.mktemp("first")).write(cycles(), [content(video) for video in range(VIDEOS)])
+    return learn(watches, SMALL, running=None, now_ms=NOW).files
 
 
-def serving(watches: Watches, folder: Path) -> Checkpoint:
-    """Let towers that learned from watches serve."""
-    for name, file in learn(watches, SMALL, running=None).files.items():
-        (folder / name).write_bytes(file)
-    return Checkpoint.read(folder / CHECKPOINT)
+@pytest.fixture
+def before(first: Mapping[str, bytes], tmp_path: Path) -> Checkpoint:
+    """What those towers ended with, which serve from the test's folder."""
+    for name, file in first.items():
+        (tmp_path / name).write_bytes(file)
+    return Checkpoint.read(tmp_path / CHECKPOINT)
 
 
-def later(viewers: int = 200) -> list[Feedback]:
-    """More viewers of the same order, half an hour later, with a video that was not there."""
+@pytest.fixture
+def since(logs: Logs) -> Watches:
+    """What they learned from, and what came since."""
+    logs.write(cycles(), [content(video) for video in range(VIDEOS)])
+    return logs.write(later(), [content(VIDEOS)])
+
+
+def later(viewers: int = 200, *, begin: int = 10) -> list[Feedback]:
+    """More viewers of the same order, some minutes later, with a video that was not there."""
     return [
-        page(1_000 + viewer, [(viewer + place) % (VIDEOS + 1)], at=NOW + (30 + place) * MINUTE + viewer)
+        page(1_000 * begin + viewer, [(viewer + place) % (VIDEOS + 1)], at=NOW + (begin + place) * MINUTE + viewer)
         for viewer in range(viewers)
         for place in range(6)
     ]
 
 
-def test_towers_that_serve_go_on_with_what_came_since(logs: Logs, tmp_path: Path) -> None:
-    before = serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
+def kept_by(learned: Learned, folder: Path) -> Checkpoint:
+    (folder / "kept.pt").write_bytes(learned.files[CHECKPOINT])
+    return Checkpoint.read(folder / "kept.pt")
+
+
+def test_towers_that_serve_go_on_with_what_came_since(before: Checkpoint, since: Watches, tmp_path: Path) -> None:
     planned: list[int] = []
     losses: list[float] = []
-    watches = logs.write(later(), [content(VIDEOS)])
-    learned = learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR, planned=planned.append, done=losses.append)
+    learned = learn(since, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=HOUR, planned=planned.append, done=losses.append)
     assert learned.verdict.passed, learned.verdict
-    (tmp_path / CHECKPOINT).write_bytes(learned.files[CHECKPOINT])
-    after = Checkpoint.read(tmp_path / CHECKPOINT)
-    assert (after.began, after.video_ids[:VIDEOS]) == (before.began, before.video_ids)
+    after = kept_by(learned, tmp_path)
+    assert (after.began, after.video_ids[:VIDEOS]) == (NOW, before.video_ids)
     assert after.until > before.until
     assert len(after.video_ids) == VIDEOS + 1
-    assert planned[0] == pytest.approx(len(losses), abs=2)
+    assert planned == [pytest.approx(len(losses), abs=2)]
+    assert not torch.equal(after.weights[IDS][:VIDEOS], before.weights[IDS])
+    assert learned.verdict.figures["went_on"]
     assert learned.verdict.figures["hr_at_20"] > learned.verdict.figures["hr_at_20_running"] - 0.02
 
 
-def test_where_nothing_came_since_nothing_is_learned(logs: Logs, tmp_path: Path) -> None:
+def test_what_went_on_goes_on_with_what_its_optimiser_remembers(
+    before: Checkpoint, since: Watches, logs: Logs, tmp_path: Path
+) -> None:
+    assert not before.moments
+    once = learn(since, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=HOUR)
+    (tmp_path / CHECKPOINT).write_bytes(once.files[CHECKPOINT])
+    steps = int(kept_by(once, tmp_path).moments[IDS]["step"])
+    assert steps
+    # Its own newest watches were held out the first time, so that there is something new for a second one.
+    watches = logs.write(later(200, begin=45), [content(VIDEOS), content(VIDEOS + 1)])
+    second = kept_by(learn(watches, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=HOUR), tmp_path)
+    assert int(second.moments[IDS]["step"]) > steps
+    assert len(second.moments[IDS]["exp_avg"]) == len(second.video_ids) == VIDEOS + 2
+
+
+def test_where_too_little_came_since_nothing_is_learned_and_the_error_says_what_to_do(
+    before: Checkpoint, logs: Logs, tmp_path: Path
+) -> None:
     watches = logs.write(cycles(), [content(video) for video in range(VIDEOS)])
-    serving(watches, tmp_path)
-    with pytest.raises(TooLittle, match="none is newer"):
-        learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR)
+    with pytest.raises(TooLittle, match=r"since the towers that serve learned, got 0; .*towers_afresh_s"):
+        learn(watches, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=HOUR)
 
 
-def test_old_towers_and_those_of_another_recipe_learn_from_nothing(logs: Logs, tmp_path: Path) -> None:
-    serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
-    watches = logs.write(later(), [content(VIDEOS)])
-    for recipe, afresh_ms in ((SMALL, 10 * MINUTE), (replace(SMALL, heads=1), HOUR)):
-        (tmp_path / "again.pt").write_bytes(
-            learn(watches, recipe, running=tmp_path, afresh_ms=afresh_ms).files[CHECKPOINT],
-        )
-        again = Checkpoint.read(tmp_path / "again.pt")
-        assert again.began == again.until
+@pytest.mark.parametrize("why", ["old", "another recipe", "a clock ahead", "no checkpoint", "other weights"])
+def test_what_can_not_be_gone_on_from_is_learned_from_nothing(
+    before: Checkpoint, since: Watches, tmp_path: Path, why: str
+) -> None:
+    recipe, afresh_ms = SMALL, HOUR
+    match why:
+        case "old":
+            afresh_ms = 10 * MINUTE
+        case "another recipe":
+            recipe = replace(SMALL, heads=1)
+        case "a clock ahead":
+            (tmp_path / CHECKPOINT).write_bytes(replace(before, until=NOW + 9 * HOUR).written())
+        case "no checkpoint":
+            (tmp_path / CHECKPOINT).unlink()
+        case "other weights":
+            strange = {name: weight for name, weight in before.weights.items() if name != IDS}
+            (tmp_path / CHECKPOINT).write_bytes(replace(before, weights=strange).written())
+    planned: list[int] = []
+    learned = learn(since, recipe, running=tmp_path, now_ms=LATER, afresh_ms=afresh_ms, planned=planned.append)
+    assert planned == [steps(cut_by_time(since.log)[0], recipe)]
+    assert (kept_by(learned, tmp_path).began, learned.verdict.figures["went_on"]) == (LATER, 0.0)
 
 
 def test_an_update_that_goes_astray_gives_way_to_learning_from_nothing(
-    logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    before: Checkpoint, since: Watches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
-    watches = logs.write(later(), [content(VIDEOS)])
     monkeypatch.setattr(towers, "REFRESH", Refresh(learning_rate=30.0))
-    (tmp_path / "again.pt").write_bytes(learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR).files[CHECKPOINT])
-    again = Checkpoint.read(tmp_path / "again.pt")
-    assert again.began == again.until
+    planned: list[int] = []
+    learned = learn(since, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=HOUR, planned=planned.append)
+    assert len(planned) == 2
+    assert kept_by(learned, tmp_path).began == LATER
+
+
+def test_where_what_began_anew_is_refused_those_that_serve_go_on(
+    before: Checkpoint, since: Watches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What learns nothing is refused, and the towers that serve learn on at another rate.
+    learned = learn(since, replace(SMALL, learning_rate=0.0), running=tmp_path, now_ms=LATER, afresh_ms=0)
+    assert not learned.verdict.passed
+    (tmp_path / CHECKPOINT).write_bytes(replace(before, recipe=replace(SMALL, learning_rate=0.0)).written())
+    learned = learn(since, replace(SMALL, learning_rate=0.0), running=tmp_path, now_ms=LATER, afresh_ms=0)
+    assert learned.verdict.passed
+    assert learned.verdict.figures["went_on"]
+
+
+def test_videos_that_are_gone_are_not_in_what_began_anew(before: Checkpoint, since: Watches, tmp_path: Path) -> None:
+    left = np.arange(40, VIDEOS + 1)
+    kept = np.isin(since.log.videos, left)
+    lengths = np.add.reduceat(kept, since.log.bounds[:-1])
+    log = replace(
+        since.log.arranged(np.concatenate([left, np.arange(40)])),
+        video_ids=tuple(since.log.video_ids[row] for row in left),
+        texts=tuple(since.log.texts[row] for row in left),
+        bounds=np.concatenate([[0], np.cumsum(lengths)]),
+    )
+    log = replace(log, videos=log.videos[kept], at=log.at[kept], interest=log.interest[kept])
+    fewer = Watches(log, since.embeddings[left])
+    on, anew = (
+        kept_by(learn(fewer, SMALL, running=tmp_path, now_ms=LATER, afresh_ms=afresh_ms), tmp_path) for afresh_ms in (HOUR, 0)
+    )
+    assert len(on.video_ids) == VIDEOS + 1
+    assert anew.video_ids == fewer.log.video_ids
 
 
 def test_of_a_video_that_is_gone_a_row_is_left(logs: Logs) -> None:
@@ -245,14 +324,14 @@ def test_of_a_video_that_is_gone_a_row_is_left(logs: Logs) -> None:
 def test_where_there_is_nothing_to_learn_the_gate_stays_shut(logs: Logs) -> None:
     rng = np.random.default_rng(0)
     at_random = [page(v, [int(rng.integers(200))], at=NOW + place * MINUTE + v) for v in range(300) for place in range(6)]
-    learned = learn(logs.write(at_random, [content(video) for video in range(200)]), SMALL, running=None)
+    learned = learn(logs.write(at_random, [content(video) for video in range(200)]), SMALL, running=None, now_ms=NOW)
     assert not learned.verdict.passed
     assert "not surely above" in learned.verdict.reason
 
 
 def test_viewers_of_one_time_only_are_too_few(logs: Logs) -> None:
     with pytest.raises(TooLittle, match="before and after"):
-        learn(logs.write([page(0, [0, 1], at=NOW)], [content(0), content(1)]), SMALL, running=None)
+        learn(logs.write([page(0, [0, 1], at=NOW)], [content(0), content(1)]), SMALL, running=None, now_ms=NOW)
 
 
 def test_a_worse_candidate_than_what_serves_is_refused_and_an_equal_one_is_not() -> None:
