@@ -47,7 +47,10 @@ def test_what_passes_is_released_and_every_decision_is_on_record(settings: Setti
     assert learn("towers", settings, console)
     (release,) = released(settings)
     assert ServedTowers(opened(release), dimensions=384).width
-    # The second time it is compared with the first.
+    with pytest.raises(TooLittle, match="since the towers that serve learned"):
+        learn("towers", settings, console)
+    # From nothing it learns again, and is compared with the first.
+    settings.learning.towers_afresh_s = 0
     learn("towers", settings, console)
     decisions = [json.loads(line) for line in (settings.learning.releases / DECISIONS).read_text().splitlines()]
     assert decisions[0]["version"] == release.version
