@@ -17,6 +17,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench import report, world
+from models.retrieval.log import History
 from serving.catalogue import Catalogue
 from serving.settings import FeedSettings
 from serving.spaces import Space, Spaces
@@ -38,7 +39,9 @@ def main(
         catalogue.put(perceptions[start : min(start + 1_000, videos)], now_ms=made.made_at)
     space, loaded_s = _space(catalogue, made)
     rng = np.random.default_rng(made.seed)
-    wanted = np.stack([space.wanted(rng.integers(videos, size=20)) for _ in range(VIEWERS)])
+    wanted = np.stack(
+        [space.wanted(History(rng.integers(videos, size=20), np.ones(20, np.float32), np.arange(20))) for _ in range(VIEWERS)]
+    )
     took: list[float] = []
     with _searching(catalogue, space, wanted) as searched:
         for perception in perceptions[videos:]:

@@ -31,6 +31,7 @@ def watches(world: World, viewers: int, each: int) -> WatchLog:
         bounds=np.arange(viewers + 1) * each,
         videos=np.concatenate(chosen).astype(np.int64),
         at=np.arange(viewers * each),
+        interest=np.ones(viewers * each, np.float32),
     )
 
 

@@ -109,8 +109,15 @@ def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned
     )
     bars.update(reading, total=1, completed=1)
     recipe = towers.recipe_for(len(watches.log), seed=settings.learning.seed)
-    training = bars.add_task("towers", total=towers.steps_of(watches, recipe))
-    return towers.learn(watches, recipe, running=running, done=lambda loss: bars.advance(training))
+    training = bars.add_task("towers", total=None)
+    return towers.learn(
+        watches,
+        recipe,
+        running=running,
+        afresh_ms=round(settings.learning.towers_afresh_s * 1000),
+        planned=lambda steps: bars.update(training, total=steps, completed=0),
+        done=lambda loss: bars.advance(training),
+    )
 
 
 def _ranker(settings: Settings, running: Path | None, bars: Progress) -> Learned:

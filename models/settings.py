@@ -42,6 +42,12 @@ class LearningSettings(BaseModel):
     days: int = Field(
         30, ge=1, description="how far back feedback is learned from: longer knows more tastes, takes longer, and ages"
     )
+    towers_afresh_s: float = Field(
+        86_400.0,
+        ge=0,
+        description="age from which towers learn from nothing again, and words and tastes with them; before it they go on from "
+        "what serves, in a fraction of the time; 0: always from nothing",
+    )
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.retrieval.log import History
 from models.retrieval.served import ServedTowers
 from serving.columns import Floats, Rows
 from serving.index import VectorIndex
@@ -61,9 +62,9 @@ class Space:
         """Take videos out. Their vectors stay until their rows are used again: a request in flight may hold them."""
         self.index.remove(rows)
 
-    def wanted(self, liked: Rows) -> Floats:
-        """Return what a viewer of n > 0 liked videos, oldest first, wants next, (width,)."""
-        return self.towers.wanted(self.vectors[liked])
+    def wanted(self, liked: History) -> Floats:
+        """Return what a viewer who liked some videos wants next, (width,)."""
+        return self.towers.wanted(self.vectors, liked)
 
     def standing(self, rows: Rows, wanted: Floats) -> Floats:
         """Return by how many deviations each of `rows`, (n,), is wanted more than a video is on average.

@@ -1,7 +1,7 @@
 """What viewers watched and what the videos are, out of the logs that the flows write: what the towers learn from."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from streams.events import Action, Interaction, Upload
 from streams.features import Vector, VideoContent
 from streams.flows.feedback_log import FeedbackLog
 from streams.parquet_log import ParquetLog
+from streams.state.engagement import INTEREST
 
 # Rows that are Python objects at a time.
 ROWS_AT_ONCE = 10_000
@@ -27,11 +28,23 @@ class Watches:
     log: WatchLog
     embeddings: Vector
 
+    def beginning_with(self, video_ids: Sequence[str]) -> "Watches":
+        """Return them with these videos first, in this order. Of those that are gone there is no more than a row."""
+        rows = {video: row for row, video in enumerate(self.log.video_ids)}
+        gone = [video for video in video_ids if video not in rows]
+        rows |= {video: len(rows) + place for place, video in enumerate(gone)}
+        log = replace(self.log, video_ids=tuple(rows), texts=(*self.log.texts, *([""] * len(gone))))
+        embeddings = np.concatenate([self.embeddings, np.zeros((len(gone), self.embeddings.shape[1]), np.float32)])
+        first = np.array([rows[video] for video in video_ids], np.int64)
+        order = np.concatenate([first, np.setdiff1d(np.arange(len(rows)), first)])
+        return Watches(log.arranged(order), embeddings[order])
+
 
 def watches_of(feedback: Path, content: Path, *, since: str = "") -> Watches:
     """Return what the feedback log tells from day `since` on of the videos in `content`, the feature log's `video_content`.
 
-    A video is watched at the time its page was served, if its viewer did one of `WANTED`.
+    A video is watched at the time its page was served, if its viewer did one of `WANTED`; of several the strongest
+    counts.
 
     Raises:
         TooLittle: a log is empty, or no video of it was watched.
@@ -67,7 +80,7 @@ def _interactions(feedback: Path, since: str) -> Iterator[Interaction]:
     rows = rows.set_column(rows.schema.get_field_index("served_at"), "served_at", _ms(rows["served_at"]))
     for batch in rows.to_batches(max_chunksize=ROWS_AT_ONCE):
         for row in batch.to_pylist():
-            action = next((action for action in row["actions"] if action in WANTED), None)
+            action = max((action for action in row["actions"] if action in WANTED), key=INTEREST.__getitem__, default=None)
             if action is not None:
                 yield _interaction(row, action)
 

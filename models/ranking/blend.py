@@ -68,7 +68,7 @@ class Blend:
             asked = asked_at(log, some, seen[some])
             scores = np.stack([part.scores(asked) for part in self._parts], axis=1)
             for kind, of_parts, history, wanted in zip(_kinds(asked), scores, asked.histories, log.videos[some], strict=True):
-                self._step(kind, of_parts, history, int(wanted))
+                self._step(kind, of_parts, history.videos, int(wanted))
 
     def _step(self, kind: int, scores: Scores, history: Rows, wanted: int) -> None:
         """Move the weights towards a watch, by the parts' scores, (parts, m)."""

@@ -6,18 +6,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import SECOND_MS, History, Rows, WatchLog
 from models.retrieval.windows import Chosen
 
 Scores = NDArray[np.float32]
-SECOND_MS = 1_000
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What n viewers who ask for videos watched before, oldest first, and when they ask, (n,) in Unix ms."""
+    """What n viewers who ask for videos watched before, and when they ask, (n,) in Unix ms."""
 
-    histories: tuple[Rows, ...]
+    histories: tuple[History, ...]
     at: Rows
 
     def __len__(self) -> int:
@@ -60,6 +59,6 @@ def seen_before(log: WatchLog) -> Rows:
 
 def asked_at(log: WatchLog, watches: Rows, seen: Rows) -> Asked:
     """Return who asked when each of `watches`, rows of a log, came, with the first `seen` of its viewer's known: (k,) each."""
-    starts = log.bounds[np.searchsorted(log.bounds, watches, side="right") - 1]
-    histories = tuple(log.videos[start : start + many] for start, many in zip(starts, seen, strict=True))
+    viewers = np.searchsorted(log.bounds, watches, side="right") - 1
+    histories = tuple(log.history(viewer)[:many] for viewer, many in zip(viewers, seen, strict=True))
     return Asked(histories, log.at[watches])

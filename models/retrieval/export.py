@@ -40,16 +40,19 @@ class VideoGraph(nn.Module):
 
 
 class ViewerGraph(nn.Module):
-    """The vectors of n watched videos, oldest first, (n, width), n up to 50, to what is wanted next, (width,)."""
+    """The vectors of n watched videos, oldest first, (n, width), n up to 50, to what is wanted next, (width,).
+
+    With the interest that was shown in each and the gaps before them, (n,).
+    """
 
     def __init__(self, towers: Towers) -> None:
         super().__init__()
         self.viewer = towers.viewer
 
-    def forward(self, watched: Tensor) -> Tensor:
+    def forward(self, watched: Tensor, interest: Tensor, gaps: Tensor) -> Tensor:
         places = torch.arange(watched.shape[0])
         causal = places[:, None] >= places[None, :]
-        wanted: Tensor = self.viewer(watched[None], places, causal)[0, -1]
+        wanted: Tensor = self.viewer(watched[None], interest[None], gaps[None], places, causal)[0, -1]
         return wanted
 
 
@@ -78,7 +81,7 @@ def export(towers: Towers, log: WatchLog) -> dict[str, bytes]:
         ABOUT: json.dumps(about, ensure_ascii=False).encode(),
         KNOWN: _known(log, reading, watched, towers.video.known.appeared.numpy()),
         VIDEO: _graph(VideoGraph(towers), _videos(width, dimensions), _VIDEO_AXES, "vectors"),
-        VIEWER: _graph(ViewerGraph(towers), {"watched": torch.zeros(3, width)}, {"watched": "n"}, "wanted"),
+        VIEWER: _graph(ViewerGraph(towers), _watches(width), _WATCHES_AXES, "wanted"),
     }
 
 
@@ -111,6 +114,13 @@ def _videos(width: int, dimensions: int) -> dict[str, Tensor]:
         "appeared": torch.ones(2),
         "watched": torch.zeros(2, width),
     }
+
+
+_WATCHES_AXES = {"watched": "n", "interest": "n", "gaps": "n"}
+
+
+def _watches(width: int) -> dict[str, Tensor]:
+    return {"watched": torch.zeros(3, width), "interest": torch.zeros(3), "gaps": torch.zeros(3)}
 
 
 def _graph(model: nn.Module, inputs: Mapping[str, Tensor], axes: Mapping[str, str], output: str) -> bytes:

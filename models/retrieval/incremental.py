@@ -13,13 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from models.retrieval.checkpoint import Checkpoint
 from models.retrieval.log import WatchLog
-from models.retrieval.packing import packed
+from models.retrieval.packing import ROW, packed
 from models.retrieval.recipe import Recipe
-from models.retrieval.towers import INITIAL, known
-from models.retrieval.training import decayed, loss_of, train
+from models.retrieval.towers import INITIAL, Towers, known
+from models.retrieval.training import Done, decayed, loss_of, nobody, train
 from models.retrieval.windows import Chosen, joined, windows, windows_of
 from streams.features import Vector
+
+# The table of ids among the towers' weights: the only one that grows with the videos.
+IDS = "video.ids"
 
 
 @dataclass(frozen=True)
@@ -59,16 +63,32 @@ class RunningTowers:
         self._device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._rng = np.random.default_rng(recipe.seed)
 
-    def start(self, log: WatchLog, titles: Vector) -> None:
+    def start(self, log: WatchLog, titles: Vector, *, done: Done = nobody) -> None:
         """Train from nothing; `titles` are the embeddings of the titles of the log's videos, (m, d)."""
-        self.towers = train(log, titles, self.recipe, device=self._device)
-        self.optimiser = torch.optim.AdamW(decayed(self.towers, self.recipe), lr=self.refresh.learning_rate)
+        self._run(train(log, titles, self.recipe, device=self._device, done=done), log)
+
+    def resume(self, checkpoint: Checkpoint, log: WatchLog, titles: Vector) -> None:
+        """Go on from where others of the recipe ended. The log begins with their videos; new ones come after them."""
+        torch.manual_seed(self.recipe.seed)
+        facts = known(log, titles, self.recipe, self._device, reading=checkpoint.reading)
+        towers = Towers(self.recipe, facts).to(self._device)
+        weights = dict(checkpoint.weights)
+        if towers.video.ids is not None:
+            # Of a video that is new to them the id is where it begins.
+            learned = weights[IDS].to(self._device)
+            weights[IDS] = torch.cat([learned, towers.video.ids.detach()[len(learned) :]])
+        towers.load_state_dict(weights)
+        self._run(towers.eval(), log)
+
+    def _run(self, towers: Towers, log: WatchLog) -> None:
+        self.towers = towers
+        self.optimiser = torch.optim.AdamW(decayed(towers, self.recipe), lr=self.refresh.learning_rate)
         self._facts_of = len(log)
 
-    def update(self, log: WatchLog, titles: Vector, new: Chosen) -> Updated:
+    def update(self, log: WatchLog, titles: Vector, new: Chosen, *, done: Done = nobody) -> Updated:
         """Learn from the watches of a log that are `new`, (n,), and from a draw of the others.
 
-        The videos that were there keep their rows; new ones come after them.
+        The videos that were there keep their rows; new ones come after them. `done` is told the loss of each step.
         """
         began = time.perf_counter()
         self._know(log, titles)
@@ -76,7 +96,7 @@ class RunningTowers:
         guard = windows_of(log, held)
         before = self._loss(*guard)
         weights, optimiser = copy.deepcopy(self.towers.state_dict()), copy.deepcopy(self.optimiser.state_dict())
-        learned = self._learn(log, new & ~held, ~new & ~held)
+        learned = self._learn(log, new & ~held, ~new & ~held, done)
         after = self._loss(*guard)
         refused = _refused(before, after, self.refresh.margin)
         if refused:
@@ -84,11 +104,18 @@ class RunningTowers:
             self.optimiser.load_state_dict(optimiser)
         return Updated(refused, before, after, learned, time.perf_counter() - began)
 
+    def steps(self, new: Chosen) -> int:
+        """Return about how many steps an update takes that learns from so many new watches."""
+        return math.ceil((1 + self.refresh.replayed) * int(new.sum()) / (ROW * self.refresh.rows))
+
     def _know(self, log: WatchLog, titles: Vector) -> None:
         video = self.towers.video
         more = len(log.video_ids) > len(video.known.counts)
         if more or len(log) > self._facts_of * (1 + self.refresh.growth):
-            video.known = known(log, titles, self.recipe, self._device, like=video.known)
+            facts = video.known
+            video.known = known(
+                log, titles, self.recipe, self._device, reading=facts.reading, terms=None if more else facts.terms
+            )
             self._facts_of = len(log)
         else:
             video.known = replace(video.known, counts=torch.from_numpy(log.counts()).float().to(self._device))
@@ -107,7 +134,7 @@ class RunningTowers:
         }
         return grown
 
-    def _learn(self, log: WatchLog, new: Chosen, old: Chosen) -> int:
+    def _learn(self, log: WatchLog, new: Chosen, old: Chosen, done: Done) -> int:
         """Take steps through the new watches and stretches of old ones; return how many watches that were."""
         wanted = math.ceil(self.refresh.replayed * int(new.sum()))
         drawn = self._rng.permutation(np.flatnonzero(old))[:wanted]
@@ -122,6 +149,7 @@ class RunningTowers:
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimiser.step()
+                done(float(loss.detach()))
         self.towers.eval()
         return int(learned.sum())
 

@@ -1,12 +1,14 @@
 """Viewers' histories end to end in rows of one length: half of them have four watches, and padding would be most of a batch."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.retrieval.gaps import gaps
 from models.retrieval.log import WatchLog
 from models.retrieval.recipe import HISTORY
 
@@ -18,17 +20,21 @@ ROW = 128
 class Packed:
     """n rows of 128 places: which video was watched, at which `places` of its viewer's history, of which `segments`.
 
-    `wanted` (n, 128, 2) are the next video and the one after, -1 where there is none.
+    `interest` was shown in it, and `gaps` say how long after the one before it was. `wanted` (n, 128, 2) are the next video and
+    the one after, -1 where there is none.
     """
 
     watched: Tensor
+    interest: Tensor
+    gaps: Tensor
     places: Tensor
     segments: Tensor
     wanted: Tensor
 
     def batches(self, rows: int, device: torch.device) -> "list[Packed]":
         """Return them in parts of so many rows, on a device."""
-        split = [torch.split(part.to(device), rows) for part in (self.watched, self.places, self.segments, self.wanted)]
+        parts = (self.watched, self.interest, self.gaps, self.places, self.segments, self.wanted)
+        split = [torch.split(part.to(device), rows) for part in parts]
         return [Packed(*parts) for parts in zip(*split, strict=True) if len(parts[0])]
 
 
@@ -51,12 +57,14 @@ def packed(log: WatchLog, rng: np.random.Generator, *, learned: NDArray[np.bool_
     segments = (np.repeat(np.arange(len(order)), lengths) * (len(log) // HISTORY + 1) + places // HISTORY)[has_next]
     fill = -int(has_next.sum()) % ROW
 
-    def rows(values: NDArray[np.int64], padding: int) -> Tensor:
-        whole = np.concatenate([values, np.full((fill, *values.shape[1:]), padding)])
+    def rows(values: NDArray[Any], padding: int) -> Tensor:
+        whole = np.concatenate([values, np.full((fill, *values.shape[1:]), padding, values.dtype)])
         return torch.from_numpy(whole.reshape(-1, ROW, *values.shape[1:]))
 
     return Packed(
         watched=rows(shuffled.videos[has_next], 0),
+        interest=rows(shuffled.interest[has_next], 0),
+        gaps=rows(gaps(shuffled.at, places % HISTORY)[has_next], 0),
         places=rows(places[has_next] % HISTORY, 0),
         segments=rows(segments, -1),
         wanted=rows(wanted, -1),

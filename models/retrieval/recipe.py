@@ -11,10 +11,12 @@ LEAST_PLACES = 256
 
 @dataclass(frozen=True)
 class Recipe:
-    """The parts of a video's vector, and how both towers learn. The default is what serves.
+    """The parts of a video's vector, what is known of a watch, and how both towers learn. The default is what serves.
 
     Of a video the towers may know its title (`titles`, its embedding; `terms`, groups of its words; `codes`, semantic ids),
     when it appeared (`appearance`), and what its watches tell (`ids`, `neighbours`): a new video has all but the last two.
+    Of a watch the viewer tower may know, beside the video, the interest that was shown (`actions`) and how long after the one
+    before it was (`gaps`).
     """
 
     titles: bool = True
@@ -24,6 +26,9 @@ class Recipe:
     appearance: bool = True
     ids: bool = True
     neighbours: bool = True
+    # Neither is shown to find more, on MovieLens or MicroLens (docs/ranking.md); a house's own log may have more to say.
+    actions: bool = False
+    gaps: bool = False
     width: int = 256
     blocks: int = 1
     heads: int = 2
@@ -62,10 +67,10 @@ class Recipe:
 
 # SASRec (Kang and McAuley 2018) by the same code, each tuned on its own: without and with titles.
 SASREC_IDS = Recipe(
-    titles=False, terms=(), appearance=False, neighbours=False, blocks=2, dropout=0.5, id_dropout=0.0, shrinkage=0.0,
-    temperature=0.07, prior=0.0, learning_rate=2e-3, epochs=22, averaging=0.99,
+    titles=False, terms=(), appearance=False, neighbours=False, actions=False, gaps=False, blocks=2, dropout=0.5,
+    id_dropout=0.0, shrinkage=0.0, temperature=0.07, prior=0.0, learning_rate=2e-3, epochs=22, averaging=0.99,
 )  # fmt: skip
 SASREC_TITLES = Recipe(
-    terms=(), appearance=False, neighbours=False, dropout=0.4, title_dropout=0.0, id_dropout=0.0, shrinkage=0.0,
-    temperature=0.07, prior=0.0, epochs=16, averaging=0.99,
+    terms=(), appearance=False, neighbours=False, actions=False, gaps=False, dropout=0.4, title_dropout=0.0, id_dropout=0.0,
+    shrinkage=0.0, temperature=0.07, prior=0.0, epochs=16, averaging=0.99,
 )  # fmt: skip

@@ -10,12 +10,14 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models.retrieval.codes import Codes
+from models.retrieval.gaps import gaps
+from models.retrieval.log import History
 from models.retrieval.reading import Reading
 from models.retrieval.terms import Group, Terms
 from streams.features import Vector
 
 # What the files mean; of another format they are refused, and the running towers stay.
-FORMAT = 1
+FORMAT = 2
 ABOUT, KNOWN, VIDEO, VIEWER = "towers.json", "known.npz", "video.onnx", "viewer.onnx"
 # A video that came after the log appeared last.
 NEWEST = 1.0
@@ -49,7 +51,7 @@ class ServedTowers:
                 self._watched, self._appeared = known["watched"], known["appeared"]
             self._video, self._viewer = _session(folder / VIDEO), _session(folder / VIEWER)
             vectors = self.videos(["", ""], ["", "a title"], np.zeros((2, dimensions), np.float32))
-            wanted = self.wanted(vectors)
+            wanted = self.wanted(vectors, History(np.arange(2), np.ones(2, np.float32), np.arange(2)))
         except BadTowers:
             raise
         except Exception as error:
@@ -80,9 +82,15 @@ class ServedTowers:
             watched=watched,
         )
 
-    def wanted(self, watched: Vector) -> Vector:
-        """Return what is wanted, (width,), after n > 0 videos, by their vectors, (n, width), oldest first."""
-        return _run(self._viewer, watched=watched[-self.history :])
+    def wanted(self, videos: Vector, history: History) -> Vector:
+        """Return what is wanted, (width,), after a history that is not empty; its rows are of `videos`, (m, width)."""
+        recent = history[-self.history :]
+        return _run(
+            self._viewer,
+            watched=videos[recent.videos],
+            interest=recent.interest,
+            gaps=gaps(recent.at, np.arange(len(recent))),
+        )
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
@@ -95,7 +103,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _run(session: onnxruntime.InferenceSession, **inputs: NDArray[Any]) -> Vector:
-    # A graph of a recipe without terms or titles has no such inputs.
+    # A graph of a recipe without terms or gaps, say, has no such inputs.
     wanted = {each.name for each in session.get_inputs()}
     output: Vector = session.run(None, {name: value for name, value in inputs.items() if name in wanted})[0]
     return output

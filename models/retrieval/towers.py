@@ -1,28 +1,31 @@
 """Two towers into one space: what a video is, and what a viewer of some videos wants next. Their dot product is the score.
 
-The viewer tower is a causal transformer over the vectors of the last 50 videos watched (SASRec, Kang and McAuley 2018). The
-video tower sees what is in a video and when it appeared, and what its watches tell where there are any, so that a video of this
-minute and one of last month lie in the same space.
+The viewer tower is a causal transformer over the vectors of the last 50 videos watched (SASRec, Kang and McAuley 2018), each
+with what was done with it and how long after the one before. The video tower sees what is in a video and when it appeared, and
+what its watches tell where there are any, so that a video of this minute and one of last month lie in the same space.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from models.retrieval.appearance import appeared
+from models.retrieval.gaps import gaps
 from models.retrieval.gradients import Sparse
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.neighbours import neighbours
 from models.retrieval.reading import Reading
 from models.retrieval.recipe import HISTORY, Recipe
 from streams.features import Vector
 
 INITIAL = 0.02
-# Overlapping bumps over the order of appearance: each learns what is watched of its time.
+# Overlapping bumps over 0..1, the order of appearance say: each learns what is watched of its time.
 BUMPS = 16
 
 
@@ -44,17 +47,25 @@ class Known:
         return (smoothed / smoothed.sum()).log()
 
 
-def known(log: WatchLog, titles: Vector, recipe: Recipe, device: torch.device, *, like: Known | None = None) -> Known:
+def known(
+    log: WatchLog,
+    titles: Vector,
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    reading: Reading | None = None,
+    terms: Sparse | None = None,
+) -> Known:
     """Return what a log and the embeddings of its videos' titles, (m, d), tell.
 
-    With `like` titles are read as there: what learned from that reads the same of what is known now.
+    With a `reading` titles are read by that, and what learned from them so reads the same of what is known now. `terms` are the
+    videos' already, if they are known.
     """
-    reading = like.reading if like is not None else Reading.made_of(log, titles, recipe)
-    same = like is not None and like.terms.shape[0] == len(log.texts)
+    reading = reading or Reading.made_of(log, titles, recipe)
     return Known(
         reading=reading,
         titles=torch.from_numpy(reading.scaled(titles)).to(device),
-        terms=like.terms if like is not None and same else Sparse(reading.features(log.texts, titles), device),
+        terms=terms or Sparse(reading.features(log.texts, titles), device),
         appeared=torch.from_numpy(appeared(log)).to(device),
         neighbours=Sparse(neighbours(log), device),
         counts=torch.from_numpy(log.counts()).float().to(device),
@@ -71,9 +82,7 @@ class VideoTower(nn.Module):
         self.titles = nn.Linear(known.titles.shape[1], recipe.width) if recipe.titles else None
         self.terms = _table(terms, recipe.width) if terms else None
         self.ids = _table(videos, recipe.width) if recipe.ids else None
-        self.when = nn.Linear(BUMPS, recipe.width, bias=False) if recipe.appearance else None
-        if self.when is not None:
-            nn.init.normal_(self.when.weight, std=3 * INITIAL)
+        self.when = _of_bumps(recipe.width, 3 * INITIAL) if recipe.appearance else None
 
     def content(self) -> Tensor:
         """Return the part that a video has before anybody watched it, (m, width)."""
@@ -116,23 +125,33 @@ class VideoTower(nn.Module):
 
 
 def bumps(at: Tensor) -> Tensor:
-    """Return places, (n,) in 0..1, as how near each is to each of 16 places between, (n, 16)."""
+    """Return places, (...) in 0..1, as how near each is to each of 16 places between, (..., 16)."""
     centres = torch.linspace(0, 1, BUMPS, device=at.device)
-    return torch.exp(-0.5 * ((at[:, None] - centres) * (BUMPS - 1)) ** 2)
+    return torch.exp(-0.5 * ((at[..., None] - centres) * (BUMPS - 1)) ** 2)
 
 
 class ViewerTower(nn.Module):
-    """The vectors of watched videos, oldest first, (n, places, width), to what is wanted after each, of the same shape."""
+    """The vectors of watched videos, oldest first, (n, places, width), to what is wanted after each, of the same shape.
+
+    The interest that was shown in each and the `gaps` before them are (n, places).
+    """
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.dropout = recipe.dropout
         self.positions = _table(HISTORY, recipe.width)
+        self.actions = _of_bumps(recipe.width, INITIAL) if recipe.actions else None
+        self.gaps = _of_bumps(recipe.width, INITIAL) if recipe.gaps else None
         self.blocks = nn.ModuleList(Block(recipe.width, recipe.heads, recipe.dropout) for _ in range(recipe.blocks))
         self.norm = nn.LayerNorm(recipe.width)
 
-    def forward(self, watched: Tensor, places: Tensor, mask: Tensor) -> Tensor:
-        x = functional.dropout(watched + self.positions[places], self.dropout, self.training)
+    def forward(self, watched: Tensor, interest: Tensor, gaps: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+        x = watched + self.positions[places]
+        if self.actions is not None:
+            x = x + self.actions(bumps(interest))
+        if self.gaps is not None:
+            x = x + self.gaps(bumps(gaps))
+        x = functional.dropout(x, self.dropout, self.training)
         for block in self.blocks:
             x = block(x, mask)
         wanted: Tensor = self.norm(x)
@@ -168,15 +187,24 @@ class Towers(nn.Module):
         self.viewer, self.video = ViewerTower(recipe), VideoTower(recipe, known)
         self.sharpness = nn.Parameter(torch.tensor(-float(np.log(recipe.temperature)))) if recipe.temperature else None
 
-    def wanted_next(self, videos: Tensor, histories: Sequence[Rows]) -> Tensor:
-        """Return what viewers want next, (viewers, width), by what they watched, oldest first, and all videos' vectors."""
+    def wanted_next(self, videos: Tensor, histories: Sequence[History]) -> Tensor:
+        """Return what viewers want next, (viewers, width), by what they watched and all videos' vectors."""
         recent = [history[-HISTORY:] for history in histories]
         lengths = torch.tensor([len(history) for history in recent], device=videos.device)
         longest = max(map(len, recent))
-        padded = np.stack([np.pad(history, (0, longest - len(history))) for history in recent])
+
+        def padded(rows: Iterable[NDArray[Any]]) -> Tensor:
+            return torch.from_numpy(np.stack([np.pad(row, (0, longest - len(row))) for row in rows])).to(videos.device)
+
         causal = torch.ones(longest, longest, dtype=torch.bool, device=videos.device).tril()
         places = torch.arange(longest, device=videos.device)
-        wanted: Tensor = self.viewer(videos[torch.from_numpy(padded).to(videos.device)], places, causal)
+        wanted: Tensor = self.viewer(
+            videos[padded(history.videos for history in recent)],
+            padded(history.interest for history in recent),
+            padded(gaps(history.at, np.arange(len(history))) for history in recent),
+            places,
+            causal,
+        )
         return wanted[torch.arange(len(recent), device=videos.device), lengths - 1]
 
     def compared(self, viewers: Tensor, videos: Tensor) -> tuple[Tensor, Tensor]:
@@ -184,6 +212,12 @@ class Towers(nn.Module):
         if self.sharpness is None:
             return viewers, videos
         return functional.normalize(viewers, dim=-1) * self.sharpness.exp(), functional.normalize(videos, dim=-1)
+
+
+def _of_bumps(width: int, deviation: float) -> nn.Linear:
+    weights = nn.Linear(BUMPS, width, bias=False)
+    nn.init.normal_(weights.weight, std=deviation)
+    return weights
 
 
 def _table(rows: int, width: int) -> nn.Parameter:

@@ -18,6 +18,12 @@ from streams.features import Vector
 
 # Of the full rate, at the end: a schedule that ends at nothing learns nothing of its last steps.
 LEAST_RATE = 0.01
+# Is told the loss of each step.
+Done = Callable[[float], None]
+
+
+def nobody(loss: float) -> None:
+    """Tell nobody."""
 
 
 def train(
@@ -26,7 +32,7 @@ def train(
     recipe: Recipe,
     *,
     device: torch.device | None = None,
-    done: Callable[[float], None] = lambda loss: None,
+    done: Done = nobody,
 ) -> Towers:
     """Return towers that learned from a log; `titles` are the embeddings of its videos' titles, (m, d).
 
@@ -87,7 +93,7 @@ def loss_of(towers: Towers, batch: Packed, recipe: Recipe) -> Tensor:
     videos = towers.video()
     causal = torch.ones(ROW, ROW, dtype=torch.bool, device=videos.device).tril()
     mask = ((batch.segments[:, :, None] == batch.segments[:, None, :]) & causal)[:, None]
-    viewers = towers.viewer(videos[batch.watched], batch.places, mask).flatten(0, 1)
+    viewers = towers.viewer(videos[batch.watched], batch.interest, batch.gaps, batch.places, mask).flatten(0, 1)
     viewers, videos = towers.compared(viewers, videos)
     wanted = batch.wanted.flatten(0, 1)
     # Stretches of which only the end is learned from are mostly places after which nothing is wanted.

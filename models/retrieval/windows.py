@@ -23,7 +23,7 @@ def windows(log: WatchLog, ends: Rows) -> tuple[WatchLog, Rows]:
     bounds = np.concatenate([[0], np.cumsum(lengths)])
     rows = np.repeat(starts - bounds[:-1], lengths) + np.arange(bounds[-1])
     names = tuple(log.viewer_ids[viewer] for viewer in viewers)
-    return WatchLog(names, log.video_ids, log.texts, bounds, log.videos[rows], log.at[rows]), rows
+    return WatchLog(names, log.video_ids, log.texts, bounds, log.videos[rows], log.at[rows], log.interest[rows]), rows
 
 
 def windows_of(log: WatchLog, learned: Chosen) -> tuple[WatchLog, Chosen]:
@@ -49,6 +49,7 @@ def joined(*parts: tuple[WatchLog, Chosen]) -> tuple[WatchLog, Chosen]:
         bounds=np.concatenate([[0], np.cumsum(lengths)]),
         videos=np.concatenate([log.videos for log in logs]),
         at=np.concatenate([log.at for log in logs]),
+        interest=np.concatenate([log.interest for log in logs]),
     ), np.concatenate(learned)
 
 

@@ -1,6 +1,7 @@
 """Towers that learn on: from stretches of histories, with a guard, as videos and viewers join."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.retrieval.checkpoint import CHECKPOINT, BadCheckpoint, Checkpoint
 from models.retrieval.incremental import Refresh, RunningTowers, held_out
 from models.retrieval.log import WatchLog
 from models.retrieval.packing import packed
@@ -74,11 +76,13 @@ def test_only_what_is_learned_from_is_wanted() -> None:
 
 
 def test_stretches_end_to_end_keep_their_own() -> None:
-    log = log_of([0, 1, 2], [3, 4])
+    log = log_of([0, 1, 2], [3, 4], at=[0, 1, 2, 3, 4], interest=[0.6, 0.8, 1, 0.6, 0.8])
     both, learned = joined(
         windows_of(log, np.array([False, True, False, False, False])), (windows(log, np.array([4]))[0], np.array([False, True]))
     )
     assert [both.of(viewer).tolist() for viewer in range(2)] == [[0, 1], [3, 4]]
+    assert both.at.tolist() == [0, 1, 3, 4]
+    assert both.interest.tolist() == log.interest[both.at].tolist()
     assert learned.tolist() == [False, True, False, True]
 
 
@@ -175,3 +179,51 @@ def test_what_is_held_out_stays_so_until_newer_watches_take_its_place() -> None:
     longer = log_of(*(list(log.of(viewer)) for viewer in range(100)), [0, 1], videos=12, at=[*log.at, 0, 1_000])
     assert (held_out(longer, 10)[: len(log)] == held).all()
     assert not held_out(log, 0).any()
+
+
+# ── going on in another process ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def kept(towers: RunningTowers, log: WatchLog, folder: Path) -> Checkpoint:
+    path = folder / CHECKPOINT
+    path.write_bytes(Checkpoint.of(towers.towers, log.video_ids, began=1, until=int(log.at.max())).written())
+    return Checkpoint.read(path)
+
+
+def test_towers_go_on_from_their_file_as_they_were(tmp_path: Path) -> None:
+    log = cycles(12)
+    towers, resumed = running(log), RunningTowers(RECIPE, REFRESH, device=CPU)
+    checkpoint = kept(towers, log, tmp_path)
+    assert checkpoint.fits(dataclasses.replace(RECIPE, places=1, seed=7))
+    assert not checkpoint.fits(dataclasses.replace(RECIPE, width=32))
+    resumed.resume(checkpoint, log, titles(12))
+    assert torch.equal(resumed.towers.video(), towers.towers.video())
+    assert not resumed.update(log, titles(12), newest(log)).refused
+
+
+def test_of_videos_that_came_since_the_ids_begin_and_the_others_stay(tmp_path: Path) -> None:
+    log, more = cycles(12), cycles(15, viewers=80)
+    towers, resumed = running(log), RunningTowers(RECIPE, REFRESH, device=CPU)
+    resumed.resume(kept(towers, log, tmp_path), more, titles(15))
+    assert ids_of(resumed).shape == (15, 16)
+    assert torch.equal(ids_of(resumed)[:12], ids_of(towers))
+    assert not resumed.update(more, titles(15), newest(more)).refused
+
+
+@pytest.mark.parametrize("broken", [b"", b"no file of weights", b"half"])
+def test_a_broken_file_is_nothing_to_go_on_from(broken: bytes, tmp_path: Path) -> None:
+    log = cycles(12)
+    whole = Checkpoint.of(running(log).towers, log.video_ids, began=1, until=2).written()
+    path = tmp_path / CHECKPOINT
+    path.write_bytes(whole[: len(whole) // 2] if broken == b"half" else broken)
+    with pytest.raises(BadCheckpoint, match="expected a whole checkpoint"):
+        Checkpoint.read(path)
+    with pytest.raises(BadCheckpoint, match="No such file"):
+        Checkpoint.read(tmp_path / "none")
+
+
+def test_a_file_of_another_version_is_nothing_to_go_on_from(tmp_path: Path) -> None:
+    path = tmp_path / CHECKPOINT
+    torch.save({"format": 99, "recipe": {}}, path)
+    with pytest.raises(BadCheckpoint, match="of this version"):
+        Checkpoint.read(path)

@@ -9,9 +9,12 @@ import pytest
 
 from feature_repo.log import FeatureLog
 from feature_repo.settings import FeatureStoreSettings
+from models.learning import towers
 from models.learning.gate import LEAST_CASES, TooLittle, judged
 from models.learning.towers import cut_by_time, learn, recipe_for
 from models.learning.watches import Watches, size_of, watches_of
+from models.retrieval.checkpoint import CHECKPOINT, Checkpoint
+from models.retrieval.incremental import Refresh
 from models.retrieval.recipe import Recipe
 from models.retrieval.served import ABOUT, ServedTowers
 from streams.events import Feedback, Outcome
@@ -92,6 +95,14 @@ def replace_summary(row: VideoContent, summary: str) -> VideoContent:
     return VideoContent(**({name: getattr(row, name) for name in row.__struct_fields__} | {"summary": summary}))
 
 
+def test_of_all_that_was_done_in_a_place_the_strongest_counts(logs: Logs) -> None:
+    pages = [
+        page(0, [0], at=NOW, actions=("impression", "complete", "like", "skip")),
+        page(0, [1], at=NOW + MINUTE, actions=("complete", "comment")),
+    ]
+    assert logs.write(pages, [content(0), content(1)]).log.history(0).interest == pytest.approx([1.0, 0.8])
+
+
 def test_what_was_only_shown_or_skipped_is_not_watched(logs: Logs) -> None:
     pages = [page(0, [0], at=NOW, actions=("impression",)), page(0, [1], at=NOW + 1, actions=("impression", "skip"))]
     with pytest.raises(TooLittle, match="no viewer watched"):
@@ -150,6 +161,85 @@ def test_towers_that_serve_and_can_not_be_read_are_no_reason_never_to_learn_agai
     learned = learn(watches, SMALL, running=tmp_path)
     assert learned.verdict.passed
     assert "hr_at_20_running" not in learned.verdict.figures
+
+
+# ── going on ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+HOUR = 60 * MINUTE
+
+
+def serving(watches: Watches, folder: Path) -> Checkpoint:
+    """Let towers that learned from watches serve."""
+    for name, file in learn(watches, SMALL, running=None).files.items():
+        (folder / name).write_bytes(file)
+    return Checkpoint.read(folder / CHECKPOINT)
+
+
+def later(viewers: int = 200) -> list[Feedback]:
+    """More viewers of the same order, half an hour later, with a video that was not there."""
+    return [
+        page(1_000 + viewer, [(viewer + place) % (VIDEOS + 1)], at=NOW + (30 + place) * MINUTE + viewer)
+        for viewer in range(viewers)
+        for place in range(6)
+    ]
+
+
+def test_towers_that_serve_go_on_with_what_came_since(logs: Logs, tmp_path: Path) -> None:
+    before = serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
+    planned: list[int] = []
+    losses: list[float] = []
+    watches = logs.write(later(), [content(VIDEOS)])
+    learned = learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR, planned=planned.append, done=losses.append)
+    assert learned.verdict.passed, learned.verdict
+    (tmp_path / CHECKPOINT).write_bytes(learned.files[CHECKPOINT])
+    after = Checkpoint.read(tmp_path / CHECKPOINT)
+    assert (after.began, after.video_ids[:VIDEOS]) == (before.began, before.video_ids)
+    assert after.until > before.until
+    assert len(after.video_ids) == VIDEOS + 1
+    assert planned[0] == pytest.approx(len(losses), abs=2)
+    assert learned.verdict.figures["hr_at_20"] > learned.verdict.figures["hr_at_20_running"] - 0.02
+
+
+def test_where_nothing_came_since_nothing_is_learned(logs: Logs, tmp_path: Path) -> None:
+    watches = logs.write(cycles(), [content(video) for video in range(VIDEOS)])
+    serving(watches, tmp_path)
+    with pytest.raises(TooLittle, match="none is newer"):
+        learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR)
+
+
+def test_old_towers_and_those_of_another_recipe_learn_from_nothing(logs: Logs, tmp_path: Path) -> None:
+    serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
+    watches = logs.write(later(), [content(VIDEOS)])
+    for recipe, afresh_ms in ((SMALL, 10 * MINUTE), (replace(SMALL, heads=1), HOUR)):
+        (tmp_path / "again.pt").write_bytes(
+            learn(watches, recipe, running=tmp_path, afresh_ms=afresh_ms).files[CHECKPOINT],
+        )
+        again = Checkpoint.read(tmp_path / "again.pt")
+        assert again.began == again.until
+
+
+def test_an_update_that_goes_astray_gives_way_to_learning_from_nothing(
+    logs: Logs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving(logs.write(cycles(), [content(video) for video in range(VIDEOS)]), tmp_path)
+    watches = logs.write(later(), [content(VIDEOS)])
+    monkeypatch.setattr(towers, "REFRESH", Refresh(learning_rate=30.0))
+    (tmp_path / "again.pt").write_bytes(learn(watches, SMALL, running=tmp_path, afresh_ms=HOUR).files[CHECKPOINT])
+    again = Checkpoint.read(tmp_path / "again.pt")
+    assert again.began == again.until
+
+
+def test_of_a_video_that_is_gone_a_row_is_left(logs: Logs) -> None:
+    watches = logs.write([page(0, [0, 1], at=NOW)], [content(0), content(1)])
+    arranged = watches.beginning_with(["gone", "v1"])
+    assert arranged.log.video_ids == ("gone", "v1", "v0")
+    assert arranged.log.texts == ("", "video 1", "video 0")
+    assert [arranged.log.video_ids[row] for row in arranged.log.videos] == ["v0", "v1"]
+    assert not arranged.embeddings[0].any()
+    assert arranged.embeddings[2] == pytest.approx(content(0).embedding)
+
+
+# ── the gate, again ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_where_there_is_nothing_to_learn_the_gate_stays_shut(logs: Logs) -> None:

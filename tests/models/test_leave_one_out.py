@@ -9,6 +9,7 @@ from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.libraries import Implicit
 from models.ranking.evaluation.baselines.popular import Popular, Recent
 from models.ranking.evaluation.baselines.title_knn import TitleKnn
+from models.ranking.evaluation.drawn_again import ratio
 from models.ranking.evaluation.leave_one_out import (
     Held,
     Ranks,
@@ -17,13 +18,20 @@ from models.ranking.evaluation.leave_one_out import (
     interval,
     judge,
     ranks_of,
-    ratio_interval,
     split,
 )
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 
 
-def log_of(*watched: Sequence[int], videos: int = 12, at: Sequence[int] | None = None) -> WatchLog:
+def seen(*videos: int) -> History:
+    """Return a history of completed videos, one a second."""
+    n = len(videos)
+    return History(np.array(videos, np.int64), np.full(n, 0.6, np.float32), np.arange(n) * 1_000)
+
+
+def log_of(
+    *watched: Sequence[int], videos: int = 12, at: Sequence[int] | None = None, interest: Sequence[float] | None = None
+) -> WatchLog:
     lengths = [len(each) for each in watched]
     return WatchLog(
         viewer_ids=tuple(str(viewer) for viewer in range(len(watched))),
@@ -32,15 +40,16 @@ def log_of(*watched: Sequence[int], videos: int = 12, at: Sequence[int] | None =
         bounds=np.concatenate([[0], np.cumsum(lengths)]),
         videos=np.array([video for each in watched for video in each], np.int64),
         at=np.array(at if at is not None else range(sum(lengths)), np.int64),
+        interest=np.array(interest if interest is not None else [0.6] * sum(lengths), np.float32),
     )
 
 
 def test_the_last_two_watches_are_held_out_and_the_rest_is_learned_from() -> None:
     cut = split(log_of([0, 1, 2, 3], [4, 5], [6, 7, 8]))
     assert [list(cut.train.of(viewer)) for viewer in range(3)] == [[0, 1], [4, 5], [6]]
-    assert [list(history) for history in cut.validation.histories] == [[0, 1], [6]]
+    assert [list(history.videos) for history in cut.validation.histories] == [[0, 1], [6]]
     assert list(cut.validation.wanted) == [2, 7]
-    assert [list(history) for history in cut.test.histories] == [[0, 1, 2], [6, 7]]
+    assert [list(history.videos) for history in cut.test.histories] == [[0, 1, 2], [6, 7]]
     assert list(cut.test.wanted) == [3, 8]
 
 
@@ -78,19 +87,19 @@ class Told:
 
     def fit(self, train: WatchLog, validation: Held) -> None: ...
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         return self._scores[: len(histories)]
 
 
 def test_a_rank_counts_candidates_only_and_ties_half() -> None:
     scores = np.array([[9.0, 5.0, 7.0, 5.0, 5.0]], np.float32)
-    assert ranks_of(scores, [np.array([0])], np.array([1])) == [2.0]
-    assert ranks_of(scores, [np.array([0, 2])], np.array([1])) == [1.0]
-    assert ranks_of(np.zeros((1, 5), np.float32), [np.array([0])], np.array([1])) == [1.5]
+    assert ranks_of(scores, [seen(0)], np.array([1])) == [2.0]
+    assert ranks_of(scores, [seen(0, 2)], np.array([1])) == [1.0]
+    assert ranks_of(np.zeros((1, 5), np.float32), [seen(0)], np.array([1])) == [1.5]
 
 
 def test_a_video_that_was_watched_before_can_be_wanted_again() -> None:
-    assert ranks_of(np.array([[3.0, 2.0, 1.0]], np.float32), [np.array([1, 2])], np.array([1])) == [1.0]
+    assert ranks_of(np.array([[3.0, 2.0, 1.0]], np.float32), [seen(1, 2)], np.array([1])) == [1.0]
 
 
 def test_figures_are_of_all_and_of_cold_ones_apart() -> None:
@@ -105,13 +114,13 @@ def test_a_better_score_never_ranks_lower(values: list[int]) -> None:
     scores = np.array([values], np.float32)
     higher = scores.copy()
     higher[0, 3] += 1
-    nobody = [np.array([], np.int64)]
+    nobody = [seen()]
     assert ranks_of(higher, nobody, np.array([3])) <= ranks_of(scores, nobody, np.array([3]))
 
 
 def test_a_model_is_judged_batch_by_batch() -> None:
     scores = np.tile(np.arange(12, dtype=np.float32), (600, 1))
-    held = Held(tuple(np.array([11]) for _ in range(600)), np.full(600, 10), np.zeros(600, bool))
+    held = Held(tuple(seen(11) for _ in range(600)), np.full(600, 10), np.zeros(600, bool))
     done: list[int] = []
     assert judge(Told(scores), held, done=done.append).hits(1).mean() == 1.0
     assert sum(done) == 600
@@ -122,12 +131,12 @@ def test_intervals_hold_the_mean_and_shrink_with_more_viewers() -> None:
     few, many = (rng.random(count) for count in (100, 10_000))
     assert interval(few)[0] < few.mean() < interval(few)[1]
     assert interval(many)[1] - interval(many)[0] < interval(few)[1] - interval(few)[0]
-    low, high = ratio_interval(2 * many, many, seed=0, draws=50)
+    low, high = ratio(2 * many, many, seed=0, draws=50)
     assert low == pytest.approx(2)
     assert high == pytest.approx(2)
 
 
 def test_a_model_that_did_not_learn_finds_nothing_and_says_so() -> None:
-    held = Held((np.array([0]),), np.array([1]), np.array([False]))
+    held = Held((seen(0),), np.array([1]), np.array([False]))
     with pytest.raises(ValueError, match="told: expected a number for every video"):
         judge(Told(np.full((1, 12), np.nan, np.float32)), held)

@@ -14,9 +14,10 @@ from models.ranking.evaluation import page
 from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.libraries import Implicit
 from models.ranking.evaluation.baselines.refitted import OnlineRtrec, OrPopular, Refitted
+from models.ranking.evaluation.drawn_again import ratio
 from models.ranking.evaluation.learners import BLEND, learners
 from models.ranking.evaluation.lines import over_time
-from models.ranking.evaluation.prequential import blocks, interval, over, replay, start, watched_before
+from models.ranking.evaluation.prequential import blocks, over, replay, start, watched_before
 from models.ranking.learner import Asked, Learner, Scores, seen_before
 from models.ranking.running import LearningTowers
 from models.ranking.signals import LikeTitles, PopularNow, WatchedNext, WatchedTogether
@@ -24,22 +25,25 @@ from models.retrieval.incremental import Refresh
 from models.retrieval.log import WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.windows import Chosen
-from tests.models.test_leave_one_out import log_of
+from tests.models.test_leave_one_out import log_of, seen
 
 VIDEOS = 12
 TITLES = np.random.default_rng(1).normal(size=(VIDEOS, 8)).astype(np.float32)
-SMALL = Recipe(width=16, heads=2, epochs=2, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=128)
+SMALL = Recipe(
+    actions=True, gaps=True, width=16, heads=2, epochs=2, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=128
+)
 HOUR_MS = 3_600_000
 
 
 def watched_of(seed: int, viewers: int = 20, each: int = 6, hours: int = 40) -> WatchLog:
     rng = np.random.default_rng(seed)
     at = np.concatenate([np.sort(rng.integers(hours * 3_600, size=each)) * 1_000 for _ in range(viewers)])
-    return log_of(*(rng.permutation(VIDEOS)[:each].tolist() for _ in range(viewers)), videos=VIDEOS, at=at.tolist())
+    watched = [rng.permutation(VIDEOS)[:each].tolist() for _ in range(viewers)]
+    return log_of(*watched, videos=VIDEOS, at=at.tolist(), interest=rng.choice([0.6, 0.8, 1.0], len(at)).tolist())
 
 
 def with_another_future(log: WatchLog, after_ms: int, seed: int) -> WatchLog:
-    """Return the log with every watch after a time of another video, at another time after it."""
+    """Return the log with every watch after a time of another video, at another time after it and of another interest."""
     rng = np.random.default_rng(seed)
     videos, at = log.videos.copy(), log.at.copy()
     for viewer in range(len(log.viewer_ids)):
@@ -48,7 +52,8 @@ def with_another_future(log: WatchLog, after_ms: int, seed: int) -> WatchLog:
         left = np.setdiff1d(np.arange(VIDEOS), log.videos[of_viewer][log.at[of_viewer] < after_ms])
         videos[later] = rng.permutation(left)[: len(later)]
         at[later] = np.sort(after_ms + rng.integers(10 * HOUR_MS, size=len(later)))
-    return dataclasses.replace(log, videos=videos, at=at)
+    interest = np.where(log.at >= after_ms, rng.choice([0.6, 0.8, 1.0], len(log)), log.interest).astype(np.float32)
+    return dataclasses.replace(log, videos=videos, at=at, interest=interest)
 
 
 class Remembers:
@@ -66,7 +71,7 @@ class Remembers:
 
     def scores(self, asked: Asked) -> Scores:
         self.newest += [int(self.logs[-1][0].at.max())] * len(asked)
-        self.asked += [(int(at), history.tolist()) for at, history in zip(asked.at, asked.histories, strict=True)]
+        self.asked += [(int(at), history.videos.tolist()) for at, history in zip(asked.at, asked.histories, strict=True)]
         return np.zeros((len(asked), VIDEOS), np.float32)
 
 
@@ -210,8 +215,8 @@ def test_a_video_is_cold_by_the_watches_of_earlier_seconds(events: list[tuple[in
 
 def test_an_interval_is_over_viewers_and_not_over_their_watches() -> None:
     values = np.repeat([1.0, 0.0] * 10, 50)
-    of_watches = interval(values, np.ones(1_000), seed=0)
-    of_viewers = interval(values.reshape(20, 50).sum(axis=1), np.full(20, 50.0), seed=0)
+    of_watches = ratio(values, np.ones(1_000), seed=0)
+    of_viewers = ratio(values.reshape(20, 50).sum(axis=1), np.full(20, 50.0), seed=0)
     assert of_viewers[0] < of_watches[0] < 0.5 < of_watches[1] < of_viewers[1]
 
 
@@ -243,7 +248,7 @@ def test_counts_that_grow_are_those_of_the_whole_log(made: Callable[[], Learner]
         known = log.first(lengths)
         places = np.arange(len(known)) - np.repeat(known.bounds[:-1], known.lengths)
         grown.learn(known, known.at >= (block_ends - 15) * HOUR_MS if block_ends > 10 else places >= 0)
-    asked = Asked((np.array([1, 2, 3]), np.array([], np.int64)), np.array([41 * HOUR_MS] * 2))
+    asked = Asked((seen(1, 2, 3), seen()), np.array([41 * HOUR_MS] * 2))
     np.testing.assert_allclose(grown.scores(asked), whole.scores(asked), rtol=1e-5)
 
 
@@ -251,15 +256,15 @@ def test_what_was_watched_next_and_in_the_same_second_is_near() -> None:
     learner = WatchedNext()
     log = log_of([0, 1, 2], [0, 1, 3], videos=VIDEOS, at=[0, 5_000, 5_000, 0, 9_000, 20_000])
     learner.learn(log, np.ones(6, bool))
-    (after,) = learner.scores(Asked((np.array([0]),), np.array([0])))
+    (after,) = learner.scores(Asked((seen(0),), np.array([0])))
     assert after[1] > after[2] > after[3] > after[4]
-    (after,) = learner.scores(Asked((np.array([2]),), np.array([0])))
+    (after,) = learner.scores(Asked((seen(2),), np.array([0])))
     assert after[1] > after[0]
 
 
 def test_decayed_counts_rank_what_is_watched_now_first() -> None:
     log = log_of([0], [0], [0], [1], videos=2, at=[0, 0, 0, 10 * HOUR_MS])
-    nobody = Asked((np.array([], np.int64),), np.array([10 * HOUR_MS]))
+    nobody = Asked((seen(),), np.array([10 * HOUR_MS]))
     now, ever = PopularNow("now", HOUR_MS), PopularNow("ever", None)
     for each in (now, ever):
         each.learn(log, np.ones(4, bool))
@@ -290,14 +295,14 @@ def test_a_blend_comes_to_trust_what_is_right_and_repeats_itself() -> None:
         blends.append(blend)
     assert (blends[0].weights[0] == blends[1].weights[0]).all()
     assert blends[0].weights[0, 1] > 0 > blends[0].weights[0, 0] - 1
-    assert blends[0].scores(Asked((np.array([], np.int64),), np.array([0])))[0].argmax() < 3
+    assert blends[0].scores(Asked((seen(),), np.array([0])))[0].argmax() < 3
 
 
 def test_who_watched_nothing_gets_what_is_watched_most() -> None:
     learner = OrPopular(Refitted(ItemKnn(), every_ms=0))
     log = log_of([0, 1], [0, 2], [0, 3], videos=VIDEOS)
     learner.learn(log, np.ones(6, bool))
-    assert learner.scores(Asked((np.array([], np.int64), np.array([1])), np.array([0, 0]))).argmax(axis=1).tolist() == [0, 0]
+    assert learner.scores(Asked((seen(), seen(1)), np.array([0, 0]))).argmax(axis=1).tolist() == [0, 0]
 
 
 def test_the_field_is_complete_and_ours_is_last() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models.retrieval.export import export
+from models.retrieval.log import History
 from models.retrieval.recipe import SASREC_IDS
 from models.retrieval.served import ABOUT, KNOWN, VIDEO, VIEWER, BadTowers, ServedTowers
 from models.retrieval.towers import Towers
@@ -23,6 +24,13 @@ TITLES = np.concatenate([titles(24), titles(1)])
 @pytest.fixture(scope="module")
 def towers() -> Towers:
     return train(LOG, TITLES, replace(SMALL, epochs=3))
+
+
+def history(*videos: int) -> History:
+    """Return a history of any interests and gaps, one of them back in time."""
+    rng = np.random.default_rng(len(videos))
+    at = np.cumsum(rng.choice([-5_000, 0, 900_000, 10**8, 10**10], len(videos)))
+    return History(np.array(videos), rng.uniform(-1, 1, len(videos)).astype(np.float32), at)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +51,9 @@ def test_served_towers_say_what_the_trained_ones_say(towers: Towers, files: dict
         expected = towers.video()
         # What watches told is kept in float16.
         assert vectors == pytest.approx(expected.numpy(), abs=2e-3)
-        for history in ([3], [1, 2, 3], list(range(24)) * 3):
-            wanted = towers.wanted_next(expected, [np.array(history)])[0]
-            assert served.wanted(expected.numpy()[history]) == pytest.approx(wanted.numpy(), abs=1e-4)
+        for seen in (history(3), history(1, 2, 3), history(*range(24), *range(24), *range(24))):
+            wanted = towers.wanted_next(expected, [seen])[0]
+            assert served.wanted(expected.numpy(), seen) == pytest.approx(wanted.numpy(), abs=1e-4)
 
 
 def test_a_video_that_came_later_has_what_is_in_it_and_no_more(files: dict[str, bytes], tmp_path: Path) -> None:
@@ -59,7 +67,7 @@ def test_a_video_that_came_later_has_what_is_in_it_and_no_more(files: dict[str, 
 
 def test_towers_of_a_recipe_with_fewer_parts_serve_too(tmp_path: Path) -> None:
     log = log_of([0, 1, 2], [1, 2, 3], videos=4)
-    plain = replace(SMALL, epochs=1, terms=(), titles=False, appearance=False)
+    plain = replace(SMALL, epochs=1, terms=(), titles=False, appearance=False, actions=False, gaps=False)
     served = ServedTowers(folder_of(export(train(log, titles(4), plain), log), tmp_path), dimensions=8)
     assert served.videos(["0", "new"], ["", ""], titles(2)).shape == (2, SMALL.width)
 
@@ -99,9 +107,10 @@ def test_another_format_or_other_embeddings_are_refused(files: dict[str, bytes],
     folder = folder_of(files, tmp_path)
     with pytest.raises(BadTowers, match="384-d"):
         ServedTowers(folder, dimensions=384)
-    (folder / ABOUT).write_text(json.dumps(json.loads(files[ABOUT]) | {"format": 99}))
-    with pytest.raises(BadTowers, match="expected format 1, got 99"):
-        ServedTowers(folder, dimensions=8)
+    for other in (1, 99):
+        (folder / ABOUT).write_text(json.dumps(json.loads(files[ABOUT]) | {"format": other}))
+        with pytest.raises(BadTowers, match=f"expected format 2, got {other}; train the towers again"):
+            ServedTowers(folder, dimensions=8)
 
 
 def test_towers_that_give_nan_are_refused(towers: Towers, tmp_path: Path) -> None:

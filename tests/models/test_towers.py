@@ -11,17 +11,21 @@ from hypothesis import strategies as st
 from models.ranking.evaluation.leave_one_out import judge, split
 from models.ranking.evaluation.two_towers import TwoTowers
 from models.retrieval.appearance import appeared
+from models.retrieval.gaps import NONE, gaps
 from models.retrieval.gradients import Sparse, softmax_loss
 from models.retrieval.log import WatchLog
 from models.retrieval.neighbours import neighbours
 from models.retrieval.packing import ROW, packed
 from models.retrieval.recipe import HISTORY, SASREC_IDS, SASREC_TITLES, Recipe
 from models.retrieval.terms import Terms
+from models.retrieval.towers import bumps
 from models.retrieval.training import steps, train
 from tests.models.test_leave_one_out import log_of
 
 CPU = torch.device("cpu")
-SMALL = Recipe(width=32, heads=2, epochs=20, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=128)
+SMALL = Recipe(
+    actions=True, gaps=True, width=32, heads=2, epochs=20, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=128
+)
 NOWHERE = np.zeros((12, 8), np.float32)
 
 
@@ -90,6 +94,58 @@ def test_a_long_history_starts_anew_where_serving_could_not_see_on() -> None:
     assert len(set(rows.segments[rows.segments >= 0].tolist())) == 3
 
 
+@pytest.mark.parametrize("length", [2, HISTORY, HISTORY + 1, 2 * HISTORY + 5])
+def test_a_watch_is_seen_in_training_as_it_will_be_when_serving(length: int) -> None:
+    rng = np.random.default_rng(0)
+    log = log_of(
+        rng.integers(12, size=length).tolist(),
+        at=np.sort(rng.integers(10**9, size=length)).tolist(),
+        interest=rng.choice([0.6, 0.8, 1.0], length).tolist(),
+    )
+    rows, known = packed(log, rng), log.history(0)[:-1]
+    whole = [known[start : start + HISTORY] for start in range(0, len(known), HISTORY)]
+    real = rows.segments >= 0
+    for part, expected in (
+        (rows.watched, [each.videos for each in whole]),
+        (rows.interest, [each.interest for each in whole]),
+        (rows.gaps, [gaps(each.at, np.arange(len(each))) for each in whole]),
+    ):
+        assert part[real].tolist() == np.concatenate(expected).tolist()
+
+
+def test_gaps_are_between_none_and_a_month_and_the_first_has_none() -> None:
+    day = 86_400_000
+    found = gaps(
+        np.array([5 * day, 5 * day, 4 * day, 4 * day + 1_000, 5 * day, 90 * day, 900 * day]), np.array([0, *range(1, 7)])
+    )
+    assert found[:3].tolist() == [NONE, 0, 0]
+    assert 0 < found[3] < 0.001 < found[4] < found[5] == found[6] == 1
+    # The first adds nothing to what the tower sees of a video, as no bump is near.
+    assert not bumps(torch.tensor(NONE)).any()
+
+
+@pytest.mark.parametrize("part", ["actions", "gaps"])
+def test_what_was_done_and_when_can_say_what_is_wanted(part: str) -> None:
+    """After the same video, what is next depends on what was done with it, or on how long before it the last one was."""
+    rng = np.random.default_rng(0)
+    sure = rng.random(400) < 0.5
+    if part == "actions":
+        log = log_of(
+            *([0, 1, 2 + each, 4] for each in sure), interest=[x for each in sure for x in (0.6, 1 - 0.4 * each, 0.6, 0.6)]
+        )
+    else:
+        log = log_of(
+            *([0, 1, 2 + each, 4] for each in sure),
+            at=[x for each in sure for x in (0, 1 + 10**9 * each, 2 * 10**9, 3 * 10**9)],
+        )
+    cut, hits = split(log), []
+    for told in (True, False):
+        model = TwoTowers("towers", dataclasses.replace(SMALL, **{part: told}), titles(12))
+        model.fit(log, cut.validation)
+        hits.append(judge(model, cut.validation).hits(1).mean())
+    assert hits[0] > 0.95 > 0.75 > hits[1]
+
+
 def test_the_softmax_has_the_gradients_of_plain_operations() -> None:
     torch.manual_seed(0)
     viewers, videos = torch.randn(5, 4, requires_grad=True), torch.randn(7, 4, requires_grad=True)
@@ -139,15 +195,23 @@ def test_the_same_seed_gives_the_same_towers() -> None:
 
 
 def test_no_tower_knows_the_future() -> None:
-    """What is held out may be anything: no vector changes."""
+    """What is held out may be anything, of any time and interest: no vector and no score changes."""
     rng = np.random.default_rng(0)
     past = [list(rng.permutation(12)[:4]) for _ in range(30)]
-    recipe = dataclasses.replace(SMALL, epochs=1)
-    vectors = []
+    at, interest = rng.integers(10**7, size=(30, 4)), rng.choice([0.6, 0.8, 1.0], (30, 4))
+    vectors, scores = [], []
     for _ in range(2):
-        cut = split(log_of(*(before + list(rng.permutation(12)[:2]) for before in past)))
-        vectors.append(train(cut.train, titles(12), recipe, device=CPU).video().detach())
+        log = log_of(
+            *(before + list(rng.permutation(12)[:2]) for before in past),
+            at=np.sort(np.hstack([at, 10**7 + rng.integers(10**9, size=(30, 2))])).ravel().tolist(),
+            interest=np.hstack([interest, rng.choice([0.6, 0.8, 1.0], (30, 2))]).ravel().tolist(),
+        )
+        cut, model = split(log), TwoTowers("towers", dataclasses.replace(SMALL, epochs=1), titles(12))
+        model.fit(cut.train, cut.validation)
+        vectors.append(model.towers.video().detach())
+        scores.append(model.scores(cut.validation.histories))
     torch.testing.assert_close(vectors[0], vectors[1])
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
 def test_a_new_video_has_a_vector_by_its_content_and_its_place_alone() -> None:
@@ -180,7 +244,7 @@ def test_steps_are_as_many_as_the_batches(lengths: list[int]) -> None:
 
 def test_a_history_of_more_than_fifty_counts_by_its_end() -> None:
     towers = train(cycles(40), titles(), dataclasses.replace(SMALL, epochs=1), device=CPU)
-    long = np.array([at % 24 for at in range(80)])
+    long = log_of([at % 24 for at in range(80)], videos=24, at=[at**3 * 1_000 for at in range(80)]).history(0)
     with torch.inference_mode():
         videos = towers.video()
         whole, end = (towers.wanted_next(videos, [history]) for history in (long, long[-HISTORY:]))

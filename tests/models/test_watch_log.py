@@ -1,4 +1,7 @@
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.retrieval.log import MOST_WATCHES, WatchLog, watch_log
 from streams.events import Interaction, Upload
@@ -35,6 +38,22 @@ def test_what_comes_twice_counts_once_and_what_nobody_uploaded_not_at_all() -> N
     }  # fmt: skip
 
 
+@given(st.permutations(range(4)))
+def test_the_interest_is_the_strongest_that_was_shown_in_whatever_order_the_events_come(order: list[int]) -> None:
+    events = [watch("u", "a", 1_000), watch("u", "a", 5_000, "like"), watch("u", "b", 8_000, "comment"), watch("u", "b", 8_500)]
+    known = log(*(events[at] for at in order))
+    assert (known.of(0).tolist(), known.at.tolist()) == ([0, 1], [1_000, 8_000])
+    assert known.interest == pytest.approx([1.0, 0.8])
+
+
+def test_what_is_said_of_a_video_after_the_next_one_was_watched_is_not_known_then() -> None:
+    known = log(watch("u", "a", 1_000), watch("u", "b", 5_000), watch("u", "a", 5_000, "like"), watch("u", "b", 9_000, "share"))
+    assert known.interest == pytest.approx([0.6, 1.0])
+    # Of watches in one second nobody knows which was first: what was said in it is known of each.
+    known = log(watch("u", "a", 1_000), watch("u", "b", 1_001), watch("u", "a", 1_002, "like"), watch("u", "b", 2_000, "like"))
+    assert known.interest == pytest.approx([1.0, 1.0])
+
+
 def test_only_what_was_wanted_counts() -> None:
     assert len(log(watch("u", "a", 1, "skip"), watch("u", "b", 1, "impression"), watch("u", "c", 1, "not_interested"))) == 0
 
@@ -54,9 +73,11 @@ def test_a_title_and_its_tags_are_one_text() -> None:
 
 
 def test_viewers_can_be_chosen_and_watches_cut() -> None:
-    known = log(*(watch(viewer, video, at) for viewer in "uvw" for at, video in enumerate("abc")), watch("w", "d", 9))
+    known = log(*(watch(viewer, video, at) for viewer in "uvw" for at, video in enumerate("abc")), watch("w", "d", 9, "like"))
     chosen = known.chosen(np.array([2, 0]))
     assert chosen.viewer_ids == ("w", "u")
     assert [list(chosen.of(viewer)) for viewer in (0, 1)] == [[0, 1, 2, 3], [0, 1, 2]]
+    assert chosen.history(0).interest == pytest.approx([0.6, 0.6, 0.6, 1.0])
+    assert chosen.history(0)[-2:].at.tolist() == [2, 9]
     cut = known.first(np.array([1, 0, 3]))
     assert [list(cut.of(viewer)) for viewer in range(3)] == [[0], [], [0, 1, 2]]

@@ -1,6 +1,7 @@
 """Towers in the feed: they bring what is watched next, are swapped while pages are made, and a bad release changes nothing."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,18 +12,22 @@ from numpy.typing import NDArray
 
 from models.learning.releases import write
 from models.retrieval.export import export
-from models.retrieval.log import WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.training import train
 from serving.columns import Rows
+from serving.feed.hydrators.wanted import WantedHydrator
+from serving.feed.query import Query
 from streams.codec import unpack_vector
 from streams.events import Release, Slate, Takedown
 from streams.follower import Followed
 from streams.topics import RELEASES, SLATES, UPLOADS
-from tests.serving.conftest import HOUR, NOW, TOPICS, World, perception
+from tests.serving.conftest import HOUR, NOW, TOPICS, World, perception, viewer
 
 pytestmark = pytest.mark.anyio
-RECIPE = Recipe(width=32, epochs=12, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=256, terms=("words",))
+RECIPE = Recipe(
+    actions=True, gaps=True, width=32, epochs=12, learning_rate=1e-2, weight_decay=0.01, warm_up=2, places=256, terms=("words",)
+)
 VIDEOS = [f"{topic}-{n}" for topic in TOPICS for n in range(12)]
 
 
@@ -39,6 +44,7 @@ def watched() -> WatchLog:
         bounds=np.concatenate([[0], np.cumsum([len(each) for each in watches])]),
         videos=np.array([video for each in watches for video in each], np.int64),
         at=np.arange(sum(len(each) for each in watches)),
+        interest=np.ones(sum(len(each) for each in watches), np.float32),
     )
 
 
@@ -76,6 +82,25 @@ async def test_towers_bring_what_is_watched_next(cook: World, release: Release) 
     assert all(-1 <= score <= 1 for score in scores.values())
 
 
+async def test_towers_are_told_what_was_done_with_a_video_and_when(cook: World, release: Release) -> None:
+    """Of those that were liked in earnest and are still there."""
+    follow(cook, release)
+    space = cook.node.feed.spaces.current
+    assert space is not None
+    seen = viewer("v", history={"cooking-1": 0.6, "gone": 1.0, "sports-2": 0.2, "cooking-3": 1.0, "cooking-2": 0.8})
+    assert seen.history is not None
+    at = [NOW - 10 * HOUR, NOW - 9 * HOUR, NOW - 8 * HOUR, NOW - 2 * HOUR, NOW]
+    seen = replace(seen, history=replace(seen.history, seen_at=at))
+    query = Query("r", "v", 10, NOW, np.random.default_rng(0), viewer=seen)
+    wanted = (await WantedHydrator(cook.catalogue, cook.node.feed.spaces).hydrate(query)).wanted
+    assert wanted is not None
+    rows, interest = cook.catalogue.rows(["cooking-1", "cooking-3", "cooking-2"]), np.array([0.6, 1.0, 0.8], np.float32)
+    told = History(rows, interest, np.array([at[0], at[3], at[4]]))
+    assert wanted.vector == pytest.approx(space.wanted(told))
+    assert not np.allclose(wanted.vector, space.wanted(dataclasses.replace(told, interest=interest[::-1])))
+    assert not np.allclose(wanted.vector, space.wanted(dataclasses.replace(told, at=np.full(3, NOW))))
+
+
 async def test_a_slate_names_the_models_that_made_it(cook: World, release: Release) -> None:
     await cook.page()
     follow(cook, release)
@@ -92,7 +117,7 @@ async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_i
     assert space is not None
     assert len(space.index) == len(cook.catalogue) == 61
     row = cook.catalogue.row("sports-new")
-    liked = cook.catalogue.rows(["cooking-1"])
+    liked = History(cook.catalogue.rows(["cooking-1"]), np.ones(1, np.float32), np.array([NOW]))
     assert row in space.index.nearest(space.wanted(liked)[None], 24)
     takedown = Takedown(event_id="t", video_id="sports-new", at=NOW)
     cook.catalogue.follow([Followed(UPLOADS, "sports-new", takedown, NOW)])

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.ranking.evaluation.leave_one_out import Ranks, Recommender, Split, interval, judge, ratio_interval
+from models.ranking.evaluation.drawn_again import ratio
+from models.ranking.evaluation.leave_one_out import Ranks, Recommender, Split, interval, judge
 
 HEADLINES = ("hr_at_10", "ndcg_at_10", "cold_hr_at_10")
 
@@ -53,5 +54,5 @@ def compare(
 def over(ours: Judged, other: Judged, figure: str, *, seed: int) -> tuple[float, float, float]:
     """Return how many times the other's figure ours is, with the ends of its 95 % interval over the same viewers."""
     mine, theirs = ours.values(figure), other.values(figure)
-    low, high = ratio_interval(mine, theirs, seed=seed)
+    low, high = ratio(mine, theirs, seed=seed)
     return round(float(mine.mean() / max(theirs.mean(), 1e-12)), 3), round(low, 3), round(high, 3)

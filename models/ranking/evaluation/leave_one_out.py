@@ -6,14 +6,14 @@ normalises with comes from after the cut.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, Rows, WatchLog
 
 Scores = NDArray[np.float32]
 # A video with so few watches before the cut, or none, is cold: what is known of it is what is in it.
@@ -31,8 +31,8 @@ class Recommender(Protocol):
         """Learn from `train`; `validation` is for choosing when to stop."""
         ...
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
-        """Return how well each of all m videos fits to viewers by what they watched, oldest first: (viewers, m)."""
+    def scores(self, histories: Sequence[History]) -> Scores:
+        """Return how well each of all m videos fits to viewers by what they watched: (viewers, m)."""
         ...
 
 
@@ -40,7 +40,7 @@ class Recommender(Protocol):
 class Held:
     """What is to be found: for each of n viewers a video, `wanted` (n,), by a history. `cold` says which are cold."""
 
-    histories: tuple[Rows, ...]
+    histories: tuple[History, ...]
     wanted: Rows
     cold: NDArray[np.bool_]
 
@@ -82,8 +82,8 @@ def split(log: WatchLog) -> Split:
     judged = np.flatnonzero(log.lengths >= 3)
     train = log.first(np.where(log.lengths >= 3, log.lengths - 2, log.lengths))
     counts = train.counts()
-    histories = [log.of(int(viewer)) for viewer in judged]
-    second, last = (np.array([each[-at] for each in histories], np.int64) for at in (2, 1))
+    histories = [log.history(int(viewer)) for viewer in judged]
+    second, last = (np.array([each.videos[-at] for each in histories], np.int64) for at in (2, 1))
     return Split(
         train=train,
         validation=Held(tuple(each[:-2] for each in histories), second, counts[second] <= COLD),
@@ -105,13 +105,13 @@ def judge(recommender: Recommender, held: Held, *, done: Callable[[int], None] =
     return Ranks(np.concatenate(ranks), held.cold)
 
 
-def ranks_of(scores: Scores, histories: Sequence[Rows], wanted: Rows) -> NDArray[np.float64]:
+def ranks_of(scores: Scores, histories: Sequence[History], wanted: Rows) -> NDArray[np.float64]:
     """Return the rank of each row's wanted column, (n,), columns in its history left out, from scores (n, m)."""
     candidates = np.array(scores, np.float32)
     rows = np.arange(len(candidates))
     right = candidates[rows, wanted][:, None].copy()
     for row, history in enumerate(histories):
-        candidates[row, history] = -np.inf
+        candidates[row, history.videos] = -np.inf
     candidates[rows, wanted] = right[:, 0]
     above, equal = (candidates > right).sum(axis=1), (candidates == right).sum(axis=1) - 1
     # A model that gives all the same score has found nothing: it gets what chance would.
@@ -125,18 +125,3 @@ def interval(values: NDArray[np.float64]) -> tuple[float, float]:
         return 0.0, 1.0
     half = 1.96 * float(values.std(ddof=1)) / math.sqrt(len(values))
     return float(values.mean()) - half, float(values.mean()) + half
-
-
-def ratio_interval(
-    ours: NDArray[np.float64], other: NDArray[np.float64], *, seed: int, draws: int = 1_000
-) -> tuple[float, float]:
-    """Return the 95 % interval of ours' mean over the other's, both of the same viewers, by drawing viewers again."""
-    rng = np.random.default_rng(seed)
-    ratios = [ours[chosen].mean() / max(other[chosen].mean(), 1e-12) for chosen in _drawn(rng, len(ours), draws)]
-    low, high = np.percentile(ratios, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _drawn(rng: np.random.Generator, count: int, draws: int) -> Iterator[Rows]:
-    for _ in range(draws):
-        yield rng.integers(count, size=count)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.ranking.evaluation.drawn_again import DRAWS, drawn_again, middle
 from models.ranking.evaluation.logged_choices import Floats, Ints, LoggedChoices
 from models.ranking.evaluation.policies import TARGETS, Policy
 
@@ -17,7 +18,6 @@ from models.ranking.evaluation.policies import TARGETS, Policy
 ESS_FLOOR = 100
 # Viewers are drawn again for the intervals: from fewer, they come out too narrow.
 VIEWERS_FLOOR = 30
-DRAWS = 1_000
 # Standard errors by which the mean weight may be off 1: at two, every twentieth good log would be doubted.
 _OFF = 4.0
 
@@ -140,24 +140,17 @@ def evaluate(
 
 
 def _drawn(viewers: Ints, values: Floats, *, seed: int, draws: int) -> Floats:
-    """Return the sums of the columns of `values`, (n, k), over viewers drawn again with replacement: (draws, k).
-
-    Viewers and not choices: what one viewer does is alike, and drawn apart it would count as so many opinions.
-    """
+    """Return the sums of the columns of `values`, (n, k), over viewers drawn again: (draws, k)."""
     _, viewer_of = np.unique(viewers, return_inverse=True)
-    count = int(viewer_of.max()) + 1
-    by_viewer = np.stack([np.bincount(viewer_of, column, minlength=count) for column in values.T], axis=1)
-    rng = np.random.default_rng(seed)
-    times = (np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(draws))
-    return np.stack([of_each @ by_viewer for of_each in times])
+    by_viewer = np.stack([np.bincount(viewer_of, column).astype(np.float64) for column in values.T], axis=1)
+    return drawn_again(by_viewer, seed=seed, draws=draws)
 
 
 def _value(mean: float | None, drawn: Floats, viewers: int) -> Value:
     told = drawn[np.isfinite(drawn)]
     if mean is None or viewers < 2 or not len(told):
         return Value(mean, None, None)
-    low, high = np.percentile(told, (2.5, 97.5))
-    return Value(mean, float(low), float(high))
+    return Value(mean, *middle(told))
 
 
 def _doubt(ess: float, viewers: int, *, off: bool, mean_weight: float) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.ranking.evaluation.drawn_again import ratio
 from models.ranking.evaluation.leave_one_out import COLD, Ranks, ranks_of
-from models.ranking.learner import SECOND_MS, Learner, asked_at, seen_before
-from models.retrieval.log import Rows, WatchLog
+from models.ranking.learner import Learner, asked_at, seen_before
+from models.retrieval.log import SECOND_MS, Rows, WatchLog
 from models.retrieval.windows import Chosen
 
 # Of the watches, those that are learned from only: fewer judge models that know nothing yet, more leave less to judge by.
@@ -43,7 +44,7 @@ class Replayed:
         """Return HR and NDCG of all and of cold videos, and the ends of the 95 % intervals of the three that head a table."""
         figures = self.ranks.figures()
         for name in HEADLINES:
-            low, high = interval(*self.by_viewer(name), seed=seed)
+            low, high = ratio(*self.by_viewer(name), seed=seed)
             figures |= {f"{name}_low": round(low, 5), f"{name}_high": round(high, 5)}
         return figures | {"learned_per_s": round(self.learned / max(self.fit_s, 1e-9), 1)}
 
@@ -61,12 +62,11 @@ class Replayed:
         return sums, counts
 
 
-def over(ours: Replayed, other: Replayed, figure: str, *, seed: int, draws: int = 1_000) -> tuple[float, float, float]:
+def over(ours: Replayed, other: Replayed, figure: str, *, seed: int) -> tuple[float, float, float]:
     """Return how many times the other's figure ours is, with the ends of its 95 % interval over the same viewers."""
-    (mine, counts), (theirs, _) = ours.by_viewer(figure), other.by_viewer(figure)
-    drawn = _drawn(len(counts), seed, draws)
-    low, high = np.percentile((drawn @ mine) / np.maximum(drawn @ theirs, 1e-12), (2.5, 97.5))
-    return round(float(mine.sum() / max(theirs.sum(), 1e-12)), 3), round(float(low), 3), round(float(high), 3)
+    (mine, _), (theirs, _) = ours.by_viewer(figure), other.by_viewer(figure)
+    low, high = ratio(mine, theirs, seed=seed)
+    return round(float(mine.sum() / max(theirs.sum(), 1e-12)), 3), round(low, 3), round(high, 3)
 
 
 @dataclass(frozen=True)
@@ -164,18 +164,6 @@ def watched_before(log: WatchLog) -> Rows:
     counts = np.empty(len(log), np.int64)
     counts[by_video] = np.maximum.accumulate(np.where(begins, places, 0)) - of_video
     return counts
-
-
-def interval(sums: NDArray[np.float64], counts: NDArray[np.float64], *, seed: int, draws: int = 1_000) -> tuple[float, float]:
-    """Return the 95 % interval of the sums' total over the counts', by drawing viewers again: one's watches hang together."""
-    drawn = _drawn(len(sums), seed, draws)
-    low, high = np.percentile((drawn @ sums) / np.maximum(drawn @ counts, 1e-9), (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _drawn(viewers: int, seed: int, draws: int) -> NDArray[np.int64]:
-    """Return how often each viewer is drawn when as many are drawn again, (draws, viewers)."""
-    return np.random.default_rng(seed).multinomial(viewers, np.full(viewers, 1 / viewers), size=draws)
 
 
 def _known(log: WatchLog, lengths: Rows, learned: Rows) -> tuple[WatchLog, Chosen]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.recipe import Recipe
 from models.retrieval.training import train
 from streams.features import Vector
@@ -28,7 +28,7 @@ class TwoTowers:
             self._videos = self.towers.video()
 
     @torch.inference_mode()
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the scores of all m videos, (viewers, m)."""
         viewers, videos = self.towers.compared(self.towers.wanted_next(self._videos, histories), self._videos)
         scores: Scores = (viewers @ videos.T).cpu().numpy()

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from models.retrieval.log import History
 from serving.catalogue import Catalogue
 from serving.feed.hydrators.taste import LIKED
 from serving.feed.query import Query, Wanted
@@ -15,9 +18,16 @@ class WantedHydrator:
     name: str = "wanted"
 
     async def hydrate(self, query: Query) -> Query:
-        space, history = self.spaces.current, query.viewer.history
-        if space is None or history is None:
+        space, seen = self.spaces.current, query.viewer.history
+        if space is None or seen is None:
             return query
-        liked = [key for key, weight in zip(history.video_ids, history.weights, strict=True) if weight >= LIKED]
-        rows = self.catalogue.rows(liked[-2 * space.towers.history :])[-space.towers.history :]
-        return replace(query, wanted=Wanted(space, space.wanted(rows))) if len(rows) else query
+        liked = [
+            (row, weight, at)
+            for key, weight, at in zip(seen.video_ids, seen.weights, seen.seen_at, strict=True)
+            if weight >= LIKED and (row := self.catalogue.row(key)) is not None
+        ]
+        if not liked:
+            return query
+        rows, weights, at = zip(*liked, strict=True)
+        history = History(np.array(rows, np.int64), np.array(weights, np.float32), np.array(at, np.int64))
+        return replace(query, wanted=Wanted(space, space.wanted(history)))

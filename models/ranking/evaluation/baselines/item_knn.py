@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 from models.retrieval.matrices import of_histories, of_log
 
 
@@ -23,7 +23,7 @@ class ItemKnn:
         self._cosines = (units.T @ units).tocsr()
         self._cosines.setdiag(0)
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the sums, (viewers, m)."""
         summed: Scores = (of_histories(histories, self._cosines.shape[0]) @ self._cosines).toarray().astype(np.float32)
         return summed

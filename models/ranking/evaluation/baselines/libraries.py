@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, Rows, WatchLog
 from models.retrieval.matrices import of_histories, of_log
 
 # Viewers that two videos must share before one counts for the other.
@@ -40,7 +40,7 @@ class Rtrec:
         self._model.alpha = SHARED / len(log.viewer_ids)
         self._model.partial_fit_items(of_log(log).tocsc(), videos.tolist())
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the sums, (viewers, m)."""
         watched = of_histories(histories, self._videos).astype(self._model.item_similarity.dtype)
         summed: Scores = np.asarray(self._model.predict_all(watched), np.float32)
@@ -71,7 +71,7 @@ class Implicit:
             warnings.simplefilter("ignore")
             self._model.fit(of_log(train), show_progress=False)
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return what the model predicts, (viewers, m)."""
         watched = of_histories(histories, self._videos)
         if self._kind == "bm25":

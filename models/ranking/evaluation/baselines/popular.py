@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 
 # A watch counts half as much as one three days later.
 HALF_LIFE_MS = 3 * 86_400_000
@@ -20,7 +20,7 @@ class Popular:
         """Count."""
         self._scores = train.counts().astype(np.float32)
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the counts, (viewers, m)."""
         return np.tile(self._scores, (len(histories), 1))
 

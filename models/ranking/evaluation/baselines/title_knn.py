@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.ranking.evaluation.leave_one_out import Held, Scores
-from models.retrieval.log import Rows, WatchLog
+from models.retrieval.log import History, WatchLog
 from streams.features import Vector
 
 
@@ -22,8 +22,8 @@ class TitleKnn:
         apart = self._embeddings - self._embeddings[train.counts() > 0].mean(axis=0)
         self._units = apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9)
 
-    def scores(self, histories: Sequence[Rows]) -> Scores:
+    def scores(self, histories: Sequence[History]) -> Scores:
         """Return the similarities, (viewers, m)."""
-        means = np.stack([self._units[history].mean(axis=0) for history in histories])
+        means = np.stack([self._units[history.videos].mean(axis=0) for history in histories])
         similar: Scores = (means @ self._units.T).astype(np.float32)
         return similar
