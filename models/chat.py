@@ -5,6 +5,8 @@ Bodies come and go as plain JSON: what is vLLM's own in them, such as a pattern 
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +19,24 @@ LONGEST_ANSWER = 1_000_000
 
 class Unanswered(Exception):
     """No usable answer came: the server is away, too slow, or said something else. The message says where and what."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of an answer, and the logarithms of how likely it and others were in its place."""
+
+    text: str
+    likely: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whole; its `tokens` where their likelihoods were asked for; and how many tokens question and answer have."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    asked_tokens: int
+    answered_tokens: int
 
 
 class ChatServer:
@@ -39,8 +59,8 @@ class ChatServer:
             fail_max=breaker_failures, reset_timeout=breaker_reset_s, exclude=[_is_of_one_request]
         )
 
-    def ask(self, request: dict[str, Any], *, within_s: float) -> dict[str, Any]:
-        """Return the first choice of the answer to a request, to which the model's name is added.
+    def ask(self, request: dict[str, Any], *, within_s: float) -> Answer:
+        """Return the answer to a request, to which the model's name is added.
 
         Raises:
             Unanswered: none came in time, or it is cut off, or no answer.
@@ -48,17 +68,11 @@ class ChatServer:
         try:
             with self._breaker.calling():
                 body = self._post({"model": self.model, **request}, time.monotonic() + within_s)
-            choice = json.loads(body)["choices"][0]
-            if choice["finish_reason"] == "length":
-                raise ValueError(f"its answer was longer than {request.get('max_tokens')} tokens ({self._section}.max_tokens)")
-            if not isinstance(choice["message"]["content"], str):
-                raise ValueError(f"expected a text, got {type(choice['message']['content']).__name__}")
+            return self._answer(json.loads(body), request)
         except pybreaker.CircuitBreakerError as error:
             raise Unanswered(f"{self._where} keeps failing: it is not asked for now") from error
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise Unanswered(f"{self._where}: {type(error).__name__}: {error}") from error
-        answer: dict[str, Any] = choice
-        return answer
 
     def close(self) -> None:
         """Close the connections."""
@@ -69,6 +83,20 @@ class ChatServer:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+    def _answer(self, body: Any, request: dict[str, Any]) -> Answer:
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        if choice["finish_reason"] == "length":
+            raise ValueError(f"its answer was longer than {request.get('max_tokens')} tokens ({self._section}.max_tokens)")
+        text = choice["message"]["content"]
+        if not isinstance(text, str):
+            raise ValueError(f"expected a text, got {type(text).__name__}")
+        told = (choice.get("logprobs") or {}).get("content") or ()
+        tokens = tuple(
+            Token(each["token"], {one["token"]: float(one["logprob"]) for one in [*each["top_logprobs"], each]})
+            for each in told
+        )
+        return Answer(text, tokens, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
 
     def _post(self, request: dict[str, Any], deadline: float) -> bytes:
         """Return the answer's body. One deadline over all of it: a server that sends a byte now and then resets every other."""
@@ -82,6 +110,10 @@ class ChatServer:
                 if len(body) > LONGEST_ANSWER:
                     raise ValueError(f"its answer was longer than {LONGEST_ANSWER} bytes")
         return bytes(body)
+
+
+def _token(told: Any) -> Token:
+    return Token(told["token"], {each["token"]: float(each["logprob"]) for each in [*told["top_logprobs"], told]})
 
 
 def _is_of_one_request(error: BaseException) -> bool:

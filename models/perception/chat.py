@@ -71,7 +71,7 @@ class ChatUnderstanding:
             answer = self._server.ask(self._request(view), within_s=within_s)
         except Unanswered as error:
             raise NotUnderstood(str(error)) from error
-        return checked(answer["message"]["content"])
+        return checked(answer.text)
 
     def close(self) -> None:
         """Close the connections."""

@@ -38,11 +38,16 @@ class Form:
     @property
     def pattern(self) -> str:
         """Return the regular expression that the server holds the model to. It can't say that no number comes twice."""
+        return rf"<think>{_THOUGHT}{{0,{self.thought}}}</think><answer>{self.rest}"
+
+    @property
+    def rest(self) -> str:
+        """Return the part of the pattern from the answer itself on, for a model that goes on from there."""
         answer = f"({YES}|{NO})"
         if self.candidates:
             number = f"({'|'.join(map(str, range(1, self.candidates + 1)))})"
             answer = ",".join([number] * self.places)
-        return rf"<think>{_THOUGHT}{{0,{self.thought}}}</think><answer>{answer}</answer>"
+        return f"{answer}</answer>"
 
     def liked(self, text: str) -> bool:
         """Return whether the answer is yes. Raises Unparseable."""
