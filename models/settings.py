@@ -52,6 +52,42 @@ class LearningSettings(BaseModel):
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
 
+class AgentSettings(BaseModel):
+    """Who decides as a viewer would: a language model on vLLM, off the request path. Without one, interests rank the plans."""
+
+    url: str = Field(
+        "",
+        pattern=r"^(|local|https?://.+)$",
+        description="a vLLM server: http://host:port; local: the stack's own, with a small model (`make llm`); empty: none",
+    )
+    model: str = Field("Qwen/Qwen2.5-7B-Instruct", min_length=1, max_length=512, description="the model to ask that server for")
+    api_key: str = Field("", description="its key, if it wants one")
+    thought: int = Field(
+        0,
+        ge=0,
+        le=2_000,
+        description="characters of thought before an answer: more may decide better, and takes longer; 0: none",
+    )
+    memory_tokens: int = Field(
+        400,
+        ge=50,
+        description="about how many tokens tell of a viewer: more tell of more videos, and are computed for each plan",
+    )
+    judged: int = Field(
+        20,
+        ge=1,
+        le=200,
+        description="videos of a pool that the model judges for a plan, the first; the others follow as they were",
+    )
+    together: int = Field(
+        16, ge=1, description="questions about one viewer that are asked at once: a server answers them in one batch"
+    )
+    timeout_s: float = Field(10.0, gt=0, description="longest wait for one answer: a plan that comes later is of another mood")
+    max_tokens: int = Field(300, ge=8, description="longest answer: shorter cuts thoughts off, which are then no answer")
+    breaker_failures: int = Field(3, ge=1, description="failed answers in a row after which none is asked for, for a while")
+    breaker_reset_s: float = Field(10.0, gt=0, description="how long none is asked for")
+
+
 class StepSettings(BaseModel):
     """How long each step of understanding a video's frames may take. One that takes longer is left out of its perception.
 

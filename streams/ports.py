@@ -50,11 +50,12 @@ class Perceiver(Protocol):
 
 
 class Video(Struct, frozen=True, kw_only=True):
-    """What the flows know of one video. `embedding` is a unit vector, (384,)."""
+    """What the flows know of one video. `embedding` is a unit vector, (384,), `summary` what a viewer would care about."""
 
     video_id: str
     author_id: str
     title: str
+    summary: str = ""
     embedding: Vector
     topics: tuple[str, ...]
     duration_ms: int | None

@@ -53,6 +53,7 @@ def video_of(perception: Perception) -> Video:
         video_id=upload.video_id,
         author_id=upload.author_id,
         title=upload.title,
+        summary=perception.summary,
         embedding=unpack_vector(perception.embedding),
         topics=tuple(topic.name for topic in perception.topics),
         duration_ms=upload.duration_ms,

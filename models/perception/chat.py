@@ -5,13 +5,10 @@ The model is held to the rewrite's JSON Schema by the server, and its answer is 
 
 import base64
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
-import pybreaker
-
+from models.chat import ChatServer, Unanswered
 from models.perception.decoder.pictures import jpeg_of
 from models.perception.understanding import NotUnderstood, Rewrite, View, checked, schema
 from models.settings import UnderstandingSettings
@@ -52,9 +49,6 @@ _EXAMPLES = (
     ),
 )
 
-# Of a rewrite in JSON, in any script, with all that the protocol says beside it.
-LONGEST_ANSWER = 1_000_000
-
 
 class ChatUnderstanding:
     """`Understanding` by a server of OpenAI's chat protocol. Safe to share between threads."""
@@ -62,55 +56,30 @@ class ChatUnderstanding:
     def __init__(self, settings: UnderstandingSettings) -> None:
         self.name = settings.model
         self._settings = settings
-        headers = {"Authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
-        # Without a proxy of the environment: frames of private videos would pass it.
-        self._client = httpx.Client(base_url=settings.url, headers=headers, trust_env=False)
-        # What is wrong with one video's answer says nothing of the next one's.
-        self._breaker = pybreaker.CircuitBreaker(
-            fail_max=settings.breaker_failures, reset_timeout=settings.breaker_reset_s, exclude=[_is_of_one_video]
+        self._server = ChatServer(
+            settings.url,
+            settings.model,
+            api_key=settings.api_key,
+            breaker_failures=settings.breaker_failures,
+            breaker_reset_s=settings.breaker_reset_s,
+            section="understanding",
         )
 
     def rewrite(self, view: View, *, within_s: float) -> Rewrite:
         """Return the model's rewrite, checked. Raises NotUnderstood."""
         try:
-            with self._breaker.calling():
-                body = self._ask(self._request(view), time.monotonic() + within_s)
-            return checked(self._content(json.loads(body)))
-        except pybreaker.CircuitBreakerError as error:
-            raise NotUnderstood(f"{self.name} at {self._settings.url} keeps failing: it is not asked for now") from error
-        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
-            raise NotUnderstood(f"{self.name} at {self._settings.url}: {type(error).__name__}: {error}") from error
+            answer = self._server.ask(self._request(view), within_s=within_s)
+        except Unanswered as error:
+            raise NotUnderstood(str(error)) from error
+        return checked(answer.text)
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-
-    def _ask(self, request: dict[str, Any], deadline: float) -> bytes:
-        """Return the answer's body. One deadline over all of it: a server that sends a byte now and then resets every other."""
-        body = bytearray()
-        with self._client.stream("POST", "/v1/chat/completions", json=request, timeout=deadline - time.monotonic()) as response:
-            response.raise_for_status()
-            for part in response.iter_bytes():
-                body += part
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout("its answer was not complete in time (understanding.timeout_s)")
-                if len(body) > LONGEST_ANSWER:
-                    raise ValueError(f"its answer was longer than {LONGEST_ANSWER} bytes")
-        return bytes(body)
-
-    def _content(self, answer: Any) -> str:
-        choice = answer["choices"][0]
-        if choice["finish_reason"] == "length":
-            raise ValueError(f"its answer was longer than {self._settings.max_tokens} tokens (understanding.max_tokens)")
-        content = choice["message"]["content"]
-        if not isinstance(content, str):
-            raise ValueError(f"expected a text, got {type(content).__name__}")
-        return content
+        self._server.close()
 
     def _request(self, view: View) -> dict[str, Any]:
         pictures = view.pictures if self._settings.sees_frames else view.pictures[:0]
         return {
-            "model": self._settings.model,
             "messages": [
                 {"role": "system", "content": _TASK},
                 *_examples(),
@@ -123,13 +92,6 @@ class ChatUnderstanding:
             "max_tokens": self._settings.max_tokens,
             "temperature": 0,
         }
-
-
-def _is_of_one_video(error: BaseException) -> bool:
-    """Return whether an error says nothing of the server: it refused this request, or answered it oddly."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code < 500 and error.response.status_code != 429
-    return not isinstance(error, httpx.TransportError)
 
 
 def _data(view: View) -> str:

@@ -1,0 +1,123 @@
+"""A server of OpenAI's chat protocol, as vLLM is one: asked with one deadline over an answer, and left alone while it fails.
+
+Bodies come and go as plain JSON: what is vLLM's own in them, such as a pattern to hold a model to, no client library knows.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import pybreaker
+
+# Of an answer in JSON, in any script, with all that the protocol says beside it.
+LONGEST_ANSWER = 1_000_000
+
+
+class Unanswered(Exception):
+    """No usable answer came: the server is away, too slow, or said something else. The message says where and what."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of an answer, and the logarithms of how likely it and others were in its place."""
+
+    text: str
+    likely: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer whole; its `tokens` where their likelihoods were asked for; and how many tokens question and answer have."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    asked_tokens: int
+    answered_tokens: int
+
+
+class ChatServer:
+    """One server and one model of it. Safe to share between threads."""
+
+    def __init__(
+        self, url: str, model: str, *, api_key: str, breaker_failures: int, breaker_reset_s: float, section: str
+    ) -> None:
+        """After so many failures in a row it is not asked for so long; what is wrong with one request says nothing of others.
+
+        `section` is where all this is set, for messages.
+        """
+        self.model = model
+        self._section = section
+        self._where = f"{model} at {url}"
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # Without a proxy of the environment: what is private would pass it.
+        self._client = httpx.Client(base_url=url, headers=headers, trust_env=False)
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max=breaker_failures, reset_timeout=breaker_reset_s, exclude=[_is_of_one_request]
+        )
+
+    def ask(self, request: dict[str, Any], *, within_s: float) -> Answer:
+        """Return the answer to a request, to which the model's name is added.
+
+        Raises:
+            Unanswered: none came in time, or it is cut off, or no answer.
+        """
+        try:
+            with self._breaker.calling():
+                body = self._post({"model": self.model, **request}, time.monotonic() + within_s)
+            return self._answer(json.loads(body), request)
+        except pybreaker.CircuitBreakerError as error:
+            raise Unanswered(f"{self._where} keeps failing: it is not asked for now") from error
+        except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            raise Unanswered(f"{self._where}: {type(error).__name__}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _answer(self, body: Any, request: dict[str, Any]) -> Answer:
+        choice, usage = body["choices"][0], body.get("usage") or {}
+        if choice["finish_reason"] == "length":
+            raise ValueError(f"its answer was longer than {request.get('max_tokens')} tokens ({self._section}.max_tokens)")
+        text = choice["message"]["content"]
+        if not isinstance(text, str):
+            raise ValueError(f"expected a text, got {type(text).__name__}")
+        told = (choice.get("logprobs") or {}).get("content") or ()
+        tokens = tuple(
+            Token(each["token"], {one["token"]: float(one["logprob"]) for one in [*each["top_logprobs"], each]})
+            for each in told
+        )
+        return Answer(text, tokens, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+    def _post(self, request: dict[str, Any], deadline: float) -> bytes:
+        """Return the answer's body. One deadline over all of it: a server that sends a byte now and then resets every other."""
+        body = bytearray()
+        with self._client.stream("POST", "/v1/chat/completions", json=request, timeout=deadline - time.monotonic()) as response:
+            response.raise_for_status()
+            for part in response.iter_bytes():
+                body += part
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout(f"its answer was not complete in time ({self._section}.timeout_s)")
+                if len(body) > LONGEST_ANSWER:
+                    raise ValueError(f"its answer was longer than {LONGEST_ANSWER} bytes")
+        return bytes(body)
+
+
+def _token(told: Any) -> Token:
+    return Token(told["token"], {each["token"]: float(each["logprob"]) for each in [*told["top_logprobs"], told]})
+
+
+def _is_of_one_request(error: BaseException) -> bool:
+    """Return whether an error says nothing of the server: it refused this request, or answered it oddly."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.status_code < 500 and error.response.status_code != 429
+    return not isinstance(error, httpx.TransportError)

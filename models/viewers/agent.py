@@ -1,0 +1,132 @@
+"""The user simulation agent: decides as one viewer would, by a language model (VRAgent-R1's second agent).
+
+It judges one video, chooses one of several, or ranks them by judging each. The server holds the model to the form of the
+answer, and what came is checked again: what can't be parsed is counted and is no decision.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from models.chat import Answer, ChatServer, Unanswered
+from models.settings import AgentSettings
+from models.viewers.answers import NO, YES, Form, Unparseable
+from models.viewers.prompts import Messages, choosing, judging
+from streams.ports import Count, uncounted
+
+Parsed = TypeVar("Parsed")
+
+# Where an answer begins, when no thought comes before it: the server goes on from here, and one token is the answer.
+_UNTHOUGHT = "<think></think><answer>"
+_ANSWER = "<answer>"
+# The most that servers tell; what is not among them is less likely than all of these.
+_TOP = 20
+
+
+class NotDecided(Exception):
+    """The agent did not decide: its server is away or slow, or what it answered can't be parsed. The message says which."""
+
+
+class UserAgent:
+    """Decides for viewers that are told in words, about videos in words. Safe to share between threads."""
+
+    def __init__(
+        self,
+        server: ChatServer,
+        settings: AgentSettings,
+        *,
+        calibrated: Callable[[float], float] = lambda logit: logit,
+        count: Count = uncounted,
+    ) -> None:
+        """`calibrated` makes honest odds, as a logit, of what the model finds likely."""
+        self._server = server
+        self._settings = settings
+        self._calibrated = calibrated
+        self._count = count
+        self._threads = ThreadPoolExecutor(settings.together, thread_name_prefix="agent")
+
+    def judge(self, viewer: str, videos: Sequence[str]) -> list[float]:
+        """Return how probably the viewer likes each video, (n,) in 0..1.
+
+        The first is asked about alone: with it the server computes what all questions begin with.
+
+        Raises:
+            NotDecided: one of them got no answer.
+        """
+        first = [self._judged(viewer, video) for video in videos[:1]]
+        return [*first, *self._threads.map(lambda video: self._judged(viewer, video), videos[1:])]
+
+    def choose(self, viewer: str, videos: Sequence[str], *, places: int = 1) -> tuple[int, ...]:
+        """Return which of the videos the viewer watches next, as rows of them: the first `places`, best first.
+
+        Raises:
+            NotDecided: no answer came, or none that is a choice.
+        """
+        form = Form(len(videos), places, self._settings.thought)
+        answer = self._ask(choosing(viewer, videos, places=places), form)
+        return self._parsed(lambda: form.chosen(answer.text))
+
+    def rank(self, viewer: str, videos: Sequence[str]) -> list[tuple[int, float]]:
+        """Return all videos, as rows of them, best first, each with how probably it is liked; ties stay in their order.
+
+        Raises:
+            NotDecided: one of them got no answer.
+        """
+        return sorted(enumerate(self.judge(viewer, videos)), key=lambda judged: -judged[1])
+
+    def close(self) -> None:
+        """End the threads; the server is the caller's."""
+        self._threads.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _judged(self, viewer: str, video: str) -> float:
+        form = Form(thought=self._settings.thought)
+        answer = self._ask(judging(viewer, video), form, likely=True)
+        odds = self._parsed(lambda: _odds(form, answer))
+        return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, self._calibrated(odds)))))
+
+    def _ask(self, messages: Messages, form: Form, *, likely: bool = False) -> Answer:
+        request: dict[str, Any] = {"messages": messages, "max_tokens": self._settings.max_tokens, "temperature": 0}
+        request["structured_outputs"] = {"regex": form.pattern if form.thought else form.rest}
+        if not form.thought:
+            request["messages"] = [*messages, {"role": "assistant", "content": _UNTHOUGHT}]
+            request |= {"add_generation_prompt": False, "continue_final_message": True}
+        if likely:
+            request |= {"logprobs": True, "top_logprobs": _TOP}
+        try:
+            answer = self._server.ask(request, within_s=self._settings.timeout_s)
+        except Unanswered as error:
+            self._count("agent/unanswered")
+            raise NotDecided(str(error)) from error
+        self._count("agent_tokens/asked", answer.asked_tokens)
+        self._count("agent_tokens/answered", answer.answered_tokens)
+        return answer if form.thought else replace(answer, text=_UNTHOUGHT + answer.text)
+
+    def _parsed(self, parse: Callable[[], Parsed]) -> Parsed:
+        try:
+            parsed = parse()
+        except Unparseable as error:
+            self._count("agent/unparseable")
+            raise NotDecided(str(error)) from error
+        self._count("agent/answered")
+        return parsed
+
+
+def _odds(form: Form, answer: Answer) -> float:
+    """Return the logit of yes against no at the first token of the answer. Raises Unparseable."""
+    form.liked(answer.text)
+    said = "" if form.thought else _UNTHOUGHT
+    for token in answer.tokens:
+        if said.endswith(_ANSWER):
+            least = min(token.likely.values())
+            return token.likely.get(YES, least) - token.likely.get(NO, least)
+        said += token.text
+    raise Unparseable(f"expected how likely the first token of the answer is, got {len(answer.tokens)} tokens without")
