@@ -21,6 +21,11 @@ from streams.follower import Followed
 log = logging.getLogger(__name__)
 
 
+def policy_name(version: str, serving: str) -> str:
+    """Return how pages and slates name what made them: the settings' policy, and the models that serve if any do."""
+    return f"{version} {serving}".strip()
+
+
 class Served(Protocol):
     """Whatever serves one model."""
 

@@ -18,7 +18,7 @@ from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
 from serving.metrics import Metrics
-from serving.models import Loads, Models, Served
+from serving.models import Loads, Models, Served, policy_name
 from serving.ops.exporter import OpsCollector
 from serving.ops.ops import Ops
 from serving.progress import Progress
@@ -117,8 +117,8 @@ class Node:
         self.metrics.watch("features_degraded", "1 while pages are made from memory", lambda: self.feed.viewers.degraded)
 
     def policy_version(self) -> str:
-        """Return what makes pages now, as slates name it: the policy of the settings and the models that serve."""
-        return f"{self.feed_settings.policy_version} {self.models.serving()}".strip()
+        """Return what makes pages now, as slates name it."""
+        return policy_name(self.feed_settings.policy_version, self.models.serving())
 
     def span(self, name: str, request: Request, *, user_id: str) -> OpenSpan:
         """Begin the span of what `request` asks for, from when it came."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.learning.gate import LEAST_CASES, Learned, TooLittle, judged
 from models.learning.watches import Watches
@@ -83,42 +84,50 @@ def learn(
             f"{len(watches.log)} watches: expected {LEAST_CASES} viewers or more who watched both before and after the cut, "
             f"got {len(held.wanted)}"
         )
+    popular = Popular()
+    popular.fit(train, held)
+    baseline = judge(popular, held).hits(FIRST)
     newest = int(train.at.max())
     before = _checkpoint(running, recipe, newest=newest)
     if before is not None and 0 <= now_ms - before.began < afresh_ms:
         gone_on = _gone_on(before, watches, recipe, planned, done)
         if gone_on is not None:
-            return _judged(*gone_on, watches, held, running)
+            return _judged(*gone_on, watches, held, running, baseline)
     planned(steps(train, recipe))
     towers = trained(train, watches.embeddings, recipe, done=done)
-    learned = _judged(towers, train, Checkpoint.of(towers, train.video_ids, began=now_ms, until=newest), watches, held, running)
+    checkpoint = Checkpoint.of(towers, train.video_ids, began=now_ms, until=newest)
+    learned = _judged(towers, train, checkpoint, watches, held, running, baseline)
     if learned.verdict.passed or before is None or int((train.at > before.until).sum()) < LEAST_NEW:
         return learned
     # Those that serve went on for long enough to be better than what begins anew: let them.
     gone_on = _gone_on(before, watches, recipe, planned, done)
-    return learned if gone_on is None else _judged(*gone_on, watches, held, running)
+    return learned if gone_on is None else _judged(*gone_on, watches, held, running, baseline)
 
 
 def _judged(
-    towers: Towers, train: WatchLog, checkpoint: Checkpoint, watches: Watches, held: Held, running: Path | None
+    towers: Towers,
+    train: WatchLog,
+    checkpoint: Checkpoint,
+    watches: Watches,
+    held: Held,
+    running: Path | None,
+    baseline: NDArray[np.float64],
 ) -> Learned:
-    """Return the files of towers that learned from `train`, and the gate's verdict."""
+    """Return the files of towers that learned from `train`, and the gate's verdict; `baseline` is what popular videos hit."""
     files = export(towers, train) | {CHECKPOINT: checkpoint.written()}
-    popular = Popular()
-    popular.fit(cut_by_time(watches.log)[0], held)
-    hits = {"popular": judge(popular, held).hits(FIRST)}
+    serving = None
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
         # What is judged is what would serve: the files, not what they were made from.
-        hits[NAME] = judge(Served(NAME, Path(folder), watches), held).hits(FIRST)
+        hits = judge(Served(NAME, Path(folder), watches), held).hits(FIRST)
     if running is not None:
         try:
-            hits["running"] = judge(Served("running", running, watches), held).hits(FIRST)
+            serving = judge(Served("running", running, watches), held).hits(FIRST)
         except BadTowers as error:
             # Of another version, say: no node serves them, so that there is nothing to be compared with.
             log.warning("compared with nothing: %s", error)
-    verdict = judged(hits[NAME], baseline=hits["popular"], running=hits.get("running"), name=f"hr_at_{FIRST}")
+    verdict = judged(hits, baseline=baseline, running=serving, name=f"hr_at_{FIRST}")
     return Learned(files, replace(verdict, figures={**verdict.figures, "went_on": float(bool(checkpoint.moments))}))
 
 

@@ -144,8 +144,7 @@ class RunningTowers:
         for group in self.optimiser.param_groups:
             group["params"] = [grown if weight is ids else weight for weight in group["params"]]
         self.optimiser.state[grown] = {
-            name: torch.cat([value, torch.zeros_like(drawn)]) if value.shape == ids.shape else value
-            for name, value in self.optimiser.state.pop(ids, {}).items()
+            name: _longer(value, len(drawn)) for name, value in self.optimiser.state.pop(ids, {}).items()
         }
         return grown
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from models.ranking.features import VERSION
 from serving.feed.page import Page
+from serving.models import policy_name
 from streams.events import Slate, SlateItem
 
 
@@ -41,7 +42,7 @@ class SlateEvent:
             items=items,
             served_at=query.now_ms,
             pool=page.pool,
-            policy_version=f"{self.policy_version} {self.models()}".strip(),
+            policy_version=policy_name(self.policy_version, self.models()),
             arm=self.arm,
             features_as_of=query.viewer.as_of,
             features_version=VERSION if any(item.features for item in page.items) else 0,

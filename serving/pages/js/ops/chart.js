@@ -15,7 +15,7 @@ const HEIGHT = 168;
 const DASHES = [[], [6, 3], [2, 3]];
 // A value older than this is no longer "now".
 const STALE_S = 10;
-// Two names nearer than this would lie over each other.
+// Two names nearer than this, one above or beside the other, would lie over each other.
 const LABEL_HEIGHT_PX = 14;
 const LABEL_GAP_PX = 70;
 const AXIS_PX = 58;
