@@ -1,0 +1,65 @@
+"""What the user simulation agent is asked once what came of it is known: to learn from, and to be judged by.
+
+A question is one moment of one viewer: candidates, of which the viewer watched one gladly and, as far as is known, no other so
+gladly. It can be asked whole, which of them comes next, or one by one, whether each is liked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Question:
+    """One viewer at one moment, n candidates, and what each was worth to the viewer.
+
+    `viewer` and `videos` (n) are in words, `gains` (n) are rewards, of which `wanted`'s row is the highest. `known` is how many
+    videos were known of the viewer, `at` the moment in Unix ms; `cold` says that the wanted video had few watches or none.
+    """
+
+    user_id: str
+    viewer: str
+    video_ids: tuple[str, ...]
+    videos: tuple[str, ...]
+    wanted: int
+    gains: tuple[float, ...]
+    at: int
+    known: int
+    cold: bool = False
+
+    def __post_init__(self) -> None:
+        n = len(self.videos)
+        if not (len(self.video_ids) == len(self.gains) == n and 0 <= self.wanted < n):
+            raise ValueError(
+                f"expected {n} ids and gains and a wanted one of them, got {len(self.video_ids)}, {len(self.gains)} and "
+                f"{self.wanted}"
+            )
+
+    def cut(self, candidates: int) -> "Question":
+        """Return it with the wanted and the first others up to so many candidates, in their order."""
+        others = [row for row in range(len(self.videos)) if row != self.wanted][: candidates - 1]
+        return self._at(sorted([*others, self.wanted]))
+
+    def shuffled(self, rng: np.random.Generator) -> "Question":
+        """Return it with its candidates in any order, so that no place tells."""
+        return self._at([int(row) for row in rng.permutation(len(self.videos))])
+
+    def liked(self) -> Iterator[tuple[str, bool]]:
+        """Yield the wanted video and the first of the others, in words, and whether it was liked: as many yes as no."""
+        yield self.videos[self.wanted], True
+        if len(self.videos) > 1:
+            yield self.videos[int(self.wanted == 0)], False
+
+    def _at(self, rows: list[int]) -> "Question":
+        return Question(
+            user_id=self.user_id,
+            viewer=self.viewer,
+            video_ids=tuple(self.video_ids[row] for row in rows),
+            videos=tuple(self.videos[row] for row in rows),
+            wanted=rows.index(self.wanted),
+            gains=tuple(self.gains[row] for row in rows),
+            at=self.at,
+            known=self.known,
+            cold=self.cold,
+        )
