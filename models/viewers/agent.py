@@ -66,7 +66,7 @@ class UserAgent:
             NotDecided: no answer came, or none that is a choice.
         """
         form = Form(len(videos), places, self._settings.thought)
-        answer = self._ask(choosing(viewer, videos, places=places), form)
+        answer = self._ask(choosing(viewer, videos, places=places, thinks=form.thought > 0), form)
         return self._parsed(lambda: form.chosen(answer.text))
 
     def rank(self, viewer: str, videos: Sequence[str]) -> list[tuple[int, float]]:
@@ -89,7 +89,7 @@ class UserAgent:
 
     def _judged(self, viewer: str, video: str) -> float:
         form = Form(thought=self._settings.thought)
-        answer = self._ask(judging(viewer, video), form, likely=True)
+        answer = self._ask(judging(viewer, video, thinks=form.thought > 0), form, likely=True)
         odds = self._parsed(lambda: _odds(form, answer))
         return 1.0 / (1.0 + math.exp(-max(-50.0, min(50.0, self._calibrated(odds)))))
 
