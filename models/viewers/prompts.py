@@ -1,7 +1,7 @@
 """What the user simulation agent is asked, as the messages of a chat.
 
-All questions about one viewer begin with the same words, so that a server computes them once for all its candidates.
-What strangers wrote stands in quotes that it can't end (memory.py), and is said to be nobody's orders. Each word is computed for
+All questions about one viewer begin with the same words, so that a server computes them once for all its candidates. What
+strangers wrote stands in quotes that it can't end (memory.py), and is said to be nobody's orders. Each word is computed for
 each question, and learned from with each: there are no more than a small model needs.
 """
 

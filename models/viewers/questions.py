@@ -4,8 +4,9 @@ A question is one moment of one viewer: candidates, of which the viewer watched 
 gladly. It can be asked whole, which of them comes next, or one by one, whether each is liked.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ class Question:
 
     `viewer` and `videos` (n) are in words, `gains` (n) are rewards, of which `wanted`'s row is the highest. `known` is how many
     videos were known of the viewer, `at` the moment in Unix ms; `cold` says that the wanted video had few watches or none.
+    `columns` has what else rewards are earned by, n values each, under the names that they know it by.
     """
 
     user_id: str
@@ -27,6 +29,7 @@ class Question:
     at: int
     known: int
     cold: bool = False
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.videos)
@@ -52,14 +55,14 @@ class Question:
             yield self.videos[int(self.wanted == 0)], False
 
     def _at(self, rows: list[int]) -> "Question":
-        return Question(
-            user_id=self.user_id,
-            viewer=self.viewer,
-            video_ids=tuple(self.video_ids[row] for row in rows),
-            videos=tuple(self.videos[row] for row in rows),
+        def chosen(values: Sequence[Any]) -> tuple[Any, ...]:
+            return tuple(values[row] for row in rows)
+
+        return replace(
+            self,
+            video_ids=chosen(self.video_ids),
+            videos=chosen(self.videos),
             wanted=rows.index(self.wanted),
-            gains=tuple(self.gains[row] for row in rows),
-            at=self.at,
-            known=self.known,
-            cold=self.cold,
+            gains=chosen(self.gains),
+            columns={name: chosen(values) for name, values in self.columns.items()},
         )
