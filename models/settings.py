@@ -1,6 +1,7 @@
 """How perception reaches its encoders and its media. Each number says what breaks if it is larger or smaller."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -48,6 +49,7 @@ class LearningSettings(BaseModel):
         description="age from which towers learn from nothing again, and the words they know; before it they go on from what "
         "serves, in a fraction of the time; 0: always from nothing",
     )
+    runs: Path = Field(Path("var/learning"), description="folder of what is being learned: curves, and where to go on from")
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
@@ -86,6 +88,42 @@ class AgentSettings(BaseModel):
     max_tokens: int = Field(300, ge=8, description="longest answer: shorter cuts thoughts off, which are then no answer")
     breaker_failures: int = Field(3, ge=1, description="failed answers in a row after which none is asked for, for a while")
     breaker_reset_s: float = Field(10.0, gt=0, description="how long none is asked for")
+
+
+class TuningSettings(BaseModel):
+    """How the agent's language model learns: from answers that were right (SFT), then from the rewards of its own (GRPO)."""
+
+    questions: int = Field(
+        2_000, ge=1, description="most questions learned from, the newest: more teach more, and take longer in proportion"
+    )
+    held_out: float = Field(0.2, gt=0, lt=1, description="share of the questions, the newest, by which the gate judges")
+    judged: int = Field(
+        400, ge=50, description="most questions by which the gate judges: fewer are judged sooner, and less surely"
+    )
+    candidates: int = Field(4, ge=2, le=20, description="videos of a question: more are a harder choice, and a longer prompt")
+    memory_tokens: int = Field(
+        400,
+        ge=20,
+        description="tokens that tell of a viewer; agent.memory_tokens should be the same, as it is what was learned",
+    )
+    rank: int = Field(16, ge=1, le=256, description="rank of the LoRA adapter; the server takes none of a higher one")
+    layers: int = Field(
+        0, ge=0, description="layers that learn, the last: what is below them is computed in half the time; 0: all"
+    )
+    epochs: float = Field(1.0, ge=0, description="times that the questions are gone through in SFT; 0: no SFT")
+    batch: int = Field(8, ge=1, description="questions a step, in SFT and GRPO")
+    sft_rate: float = Field(5e-4, gt=0, description="learning rate of SFT; a larger model wants a smaller one")
+    steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
+    group: int = Field(8, ge=2, description="answers to each question, of which GRPO learns: fewer are often all equal")
+    grpo_rate: float = Field(1e-4, gt=0, description="learning rate of GRPO, constant")
+    kl: float = Field(0.001, ge=0, description="how much straying from the model before GRPO costs: none, and it collapses")
+    loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
+    rewards: dict[str, float] = Field(
+        default_factory=lambda: {"accuracy": 1.0},
+        description="what an answer is worth: weights of form, accuracy, rank_quality, diversity, novelty, watch_time, "
+        'creator_fairness, or of a platform\'s own function as "package.module:function"',
+    )
+    save_steps: int = Field(20, ge=1, description="steps after which a run that is ended goes on from there")
 
 
 class StepSettings(BaseModel):

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from models.viewers.answers import Form, Unparseable
 
 UNPARSEABLE = -1.0
+# Whatever a server allows of it: how long thoughts may be is not what is rewarded.
+_LONGEST_THOUGHT = 2_000
 # A completion as a text, or as the messages of a chat, of which the last is the answer.
 Completion: TypeAlias = str | Sequence[Mapping[str, str]]
 Reward: TypeAlias = Callable[..., list[float]]
@@ -186,7 +188,7 @@ def _each(
     earned = []
     for at, (completion, of, many) in enumerate(zip(completions, candidates, places, strict=True)):
         try:
-            asked, text = Form(of, many), text_of(completion)
+            asked, text = Form(of, many, _LONGEST_THOUGHT), text_of(completion)
             earned.append(worth(asked.chosen(text) if of else (int(asked.liked(text)),), at))
         except Unparseable:
             earned.append(UNPARSEABLE)

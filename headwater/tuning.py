@@ -1,0 +1,80 @@
+"""The agent's lesson: questions out of the logs of a house, and a language model tuned by them, with bars for each stage."""
+
+import os
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from rich.progress import Progress
+
+from deploy.local import binaries, vllm
+from headwater.settings import Settings
+from models.learning import agent
+from models.learning.gate import Learned
+from models.learning.questions import Told, questions_of
+from models.settings import LOCAL
+from streams.videos import VideoTable
+
+
+def lesson(settings: Settings, running: Path | None, since: str, bars: Progress) -> Learned:
+    """Learn the agent from the feedback log from day `since` on.
+
+    Raises:
+        TooLittle: there is too little to learn from.
+        BinaryMissing: the local model is not there; the message says how to get it.
+    """
+    reading = bars.add_task("reading the logs", total=None)
+    videos = VideoTable()
+    with closing(videos.follow(settings.kafka)):
+        questions = questions_of(
+            Path(settings.flows.feedback_log),
+            videos,
+            Told(settings.agent.memory_tokens, tokens_of),
+            candidates=settings.tuning.candidates,
+            seed=settings.learning.seed,
+            since=since,
+        )
+    bars.update(reading, total=1, completed=1)
+    base, base_name = base_of(settings)
+    run = settings.learning.runs / agent.NAME / "now"
+    # TensorBoard's own writer looks nowhere else.
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.learning.runs / agent.NAME / "tensorboard"))
+    return agent.learn(
+        questions,
+        settings.tuning,
+        base=base,
+        base_name=base_name,
+        run=run,
+        running=running,
+        thought=settings.agent.thought,
+        seed=settings.learning.seed,
+        told=Shown(bars),
+        judging=partial(bars.advance, bars.add_task("judging", total=None)),
+    )
+
+
+class Shown:
+    """Shows the steps of each stage on a display."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._of_stage: dict[str, int] = {}
+
+    def __call__(self, stage: str, step: int, figures: dict[str, float]) -> None:
+        if stage not in self._of_stage:
+            self._of_stage[stage] = self._bars.add_task(stage, total=None)
+        # It tells last of the whole run, whose share that is.
+        total = round(step / figures["epoch"]) if step > 0 and 0 < figures.get("epoch", 0.0) <= 1 and stage == "sft" else None
+        self._bars.update(self._of_stage[stage], completed=step, **({"total": total} if total else {}))
+
+
+def base_of(settings: Settings) -> tuple[Path, str]:
+    """Return the folder of the weights that the agent's adapters belong to, and the name that its server knows them by.
+
+    Raises:
+        BinaryMissing: they are not there.
+    """
+    if settings.tuning.base:
+        return settings.tuning.base, settings.agent.model
+    name = vllm.MODEL if settings.agent.url in ("", LOCAL) else settings.agent.model
+    return Path(binaries.language_model(settings.stack.models_dir)), name

@@ -1,0 +1,185 @@
+"""Questions out of the feedback log: what each page's viewer took and what they left, with the viewer as they were known then.
+
+A page gives a question for a video that its viewer wanted; the others on it, which the ranker had put beside it and the viewer
+did not want, are the hardest candidates there are, and after them what it could have shown instead. Viewers are rebuilt page by
+page by what the profile flow itself keeps, so that a model learns from the words that it will be told.
+"""
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.retrieval.log import WANTED
+from models.viewers.memory import about, words_of
+from models.viewers.questions import Question
+from streams.events import ACTIONS, Interaction
+from streams.features import UserActivity, UserHistory, UserInterests, ViewerFeatures
+from streams.flows.feedback_log import FeedbackLog
+from streams.ports import Video, Videos
+from streams.state.viewer import Viewer
+
+# Questions of one viewer, the newest: more, and who scrolls all day, or a machine, decides for all.
+EACH_VIEWER = 50
+# Of one page: its viewer is told in the same words each time, and a memory of them is no taste.
+EACH_PAGE = 2
+# Watches from which on a video is not cold, as in the evaluation of retrieval.
+COLD = 5
+_COLUMNS = ["request_id", "user_id", "video_id", "position", "actions", "watch_ms", "reward", "served_at", "rivals"]
+_INTERESTS = frozenset(ACTIONS)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How viewers are put into words: the most tokens, and what counts them."""
+
+    tokens: int
+    count: Callable[[str], int]
+
+
+def questions_of(feedback: Path, videos: Videos, told: Told, *, candidates: int, seed: int, since: str = "") -> list[Question]:
+    """Return the questions of the feedback log from day `since` on, the oldest first.
+
+    Each has `candidates`, in any order, by the seed. Rows whose video is gone, or whose numbers are none, are left out, and so
+    is a page that is logged again. What a page's viewer did on it is known from the viewer's next page on.
+    """
+    rows = FeedbackLog(feedback).read(_COLUMNS, since=since).to_pylist()
+    rows.sort(key=lambda row: (row["served_at"], row["user_id"], row["request_id"], row["position"]))
+    viewers: dict[str, Viewer] = {}
+    popularity: Counter[str] = Counter()
+    asked: list[Question] = []
+    done: set[str] = set()
+    for request_id, group in groupby(rows, key=lambda row: row["request_id"]):
+        page = [row for row in group if videos.get(row["video_id"]) is not None and math.isfinite(row["reward"] or 0.0)]
+        if not page or request_id in done:
+            continue
+        done.add(request_id)
+        viewer = viewers.setdefault(page[0]["user_id"], Viewer())
+        asked += _of_page(page, viewer, videos, told, popularity, candidates, seed)
+        popularity.update(row["video_id"] for row in page if WANTED.intersection(row["actions"]))
+        viewer.apply(_interactions(page), videos, received_at=_ms(page[0]))
+    return _fair(asked)
+
+
+def cut_by_time(
+    questions: Sequence[Question], *, held_out: float, apart: bool = False
+) -> tuple[list[Question], list[Question]]:
+    """Return the questions before the newest share `held_out`, and those; `apart`: none of the first of a viewer of those."""
+    ordered = sorted(questions, key=lambda question: question.at)
+    first = round(len(ordered) * (1 - held_out))
+    # All of one moment are on one side: of one page, one must not teach the other.
+    while 0 < first < len(ordered) and ordered[first - 1].at == ordered[first].at:
+        first -= 1
+    before, after = ordered[:first], ordered[first:]
+    if apart:
+        judged = {question.user_id for question in after}
+        before = [question for question in before if question.user_id not in judged]
+    return before, after
+
+
+def _of_page(
+    page: list[dict[str, Any]],
+    viewer: Viewer,
+    videos: Videos,
+    told: Told,
+    popularity: Counter[str],
+    candidates: int,
+    seed: int,
+) -> Iterator[Question]:
+    wanted = [row for row in page if WANTED.intersection(row["actions"])]
+    left = [row for row in page if row["actions"] and not WANTED.intersection(row["actions"])]
+    shown = {row["video_id"] for row in page}
+    unshown = _unshown(page, shown, videos)
+    if not wanted or len(left) + len(unshown) < candidates - 1:
+        return
+    rng = np.random.default_rng([seed, zlib.crc32(page[0]["request_id"].encode())])
+    user_id, at = page[0]["user_id"], _ms(page[0])
+    words = words_of(_features(viewer, user_id), videos.get, now_ms=at, tokens=told.tokens, count=told.count)
+    best = sorted(wanted, key=lambda row: -row["reward"])[:EACH_PAGE]
+    for row in best:
+        others = [left[place] for place in rng.permutation(len(left))] + unshown
+        chosen = [row, *others[: candidates - 1]]
+        found = [video for one in chosen if (video := videos.get(one["video_id"])) is not None]
+        yield Question(
+            user_id=user_id,
+            viewer=words,
+            video_ids=tuple(video.video_id for video in found),
+            videos=tuple(about(video) for video in found),
+            wanted=0,
+            gains=tuple(float(one["reward"]) for one in chosen),
+            at=at,
+            known=len(viewer.history.videos),
+            cold=popularity[row["video_id"]] <= COLD,
+            columns={
+                "popularity": tuple(float(popularity[video.video_id]) for video in found),
+                "watch_shares": tuple(_watch_share(one, video) for one, video in zip(chosen, found, strict=True)),
+                "embeddings": tuple(video.embedding for video in found),
+                "authors": tuple(video.author_id for video in found),
+                "positions": tuple(one["position"] for one in chosen),
+            },
+        ).shuffled(rng)
+
+
+def _unshown(page: list[dict[str, Any]], shown: set[str], videos: Videos) -> list[dict[str, Any]]:
+    """Return what could have been shown instead, the likeliest first, as rows of which nothing is known."""
+    chances: dict[str, float] = {}
+    for row in page:
+        for video_id, chance in row["rivals"] or ():
+            if video_id not in shown and videos.get(video_id) is not None:
+                chances[video_id] = max(chance, chances.get(video_id, 0.0))
+    ordered = sorted(chances, key=lambda video_id: (-chances[video_id], video_id))
+    return [{"video_id": each, "position": len(page), "reward": 0.0, "watch_ms": 0, "actions": []} for each in ordered]
+
+
+def _fair(questions: list[Question]) -> list[Question]:
+    """Return of each viewer the newest."""
+    kept: Counter[str] = Counter()
+    newest = []
+    for question in reversed(questions):
+        kept[question.user_id] += 1
+        if kept[question.user_id] <= EACH_VIEWER:
+            newest.append(question)
+    return newest[::-1]
+
+
+def _interactions(page: Iterable[dict[str, Any]]) -> Iterator[Interaction]:
+    for row in page:
+        for action in row["actions"]:
+            if action in _INTERESTS:
+                yield Interaction(
+                    event_id=f"{row['request_id']}/{row['position']}/{action}",
+                    user_id=row["user_id"],
+                    video_id=row["video_id"],
+                    action=action,
+                    occurred_at=_ms(row),
+                    watch_ms=row["watch_ms"],
+                )
+
+
+def _features(viewer: Viewer, user_id: str) -> ViewerFeatures:
+    activity = interests = history = None
+    for row in viewer.rows(user_id) if viewer.counts else ():
+        match row:
+            case UserActivity():
+                activity = row
+            case UserInterests():
+                interests = row
+            case UserHistory():
+                history = row
+    return ViewerFeatures(user_id=user_id, activity=activity, interests=interests, history=history)
+
+
+def _watch_share(row: dict[str, Any], video: Video) -> float:
+    if "complete" in row["actions"]:
+        return 1.0
+    return min(1.0, row["watch_ms"] / video.duration_ms) if row["watch_ms"] and video.duration_ms else 0.0
+
+
+def _ms(row: dict[str, Any]) -> int:
+    return round(row["served_at"].timestamp() * 1000)

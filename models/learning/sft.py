@@ -1,0 +1,54 @@
+"""SFT: a model learns the answers that were right, in their form: the warm start of GRPO (RecLLM-R1's first stage)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.learning.trainers import arguments, resumable, told_of
+from models.learning.tuning import Asked, Prompts, Told, adapter
+from models.settings import TuningSettings
+from models.viewers.questions import Question
+
+
+def examples(questions: Sequence[Question], prompts: Prompts, *, seed: int) -> list[Asked]:
+    """Return of every second question the choice, of the others two judgements, a yes and a no: classes are balanced."""
+    asked: list[Asked] = []
+    for place, at in enumerate(np.random.default_rng(seed).permutation(len(questions))):
+        question = questions[at]
+        if place % 2 == 0 or len(question.videos) < 2:
+            asked.append(prompts.choice(question))
+        else:
+            other = int(question.wanted == 0)
+            asked += [prompts.judgement(question, question.wanted), prompts.judgement(question, other)]
+    return asked
+
+
+def tune(
+    model: Any, tokenizer: Any, asked: Sequence[Asked], settings: TuningSettings, run: Path, *, seed: int, told: Told
+) -> Any:
+    """Return the model with an adapter that learned the right answers; it goes on where a run in this folder was ended."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    data = Dataset.from_list([{"prompt": each.prompt, "completion": each.right + tokenizer.eos_token} for each in asked])
+    trainer = SFTTrainer(
+        model=model,
+        args=SFTConfig(
+            **arguments(settings, run / "sft", seed=seed),
+            per_device_train_batch_size=settings.batch,
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.sft_rate,
+            lr_scheduler_type="cosine",
+            warmup_steps=max(1, round(0.05 * settings.epochs * len(asked) / settings.batch)),
+            completion_only_loss=True,
+            max_length=None,
+        ),
+        train_dataset=data,
+        processing_class=tokenizer,
+        peft_config=adapter(settings, layers=model.config.num_hidden_layers),
+        callbacks=[told_of("sft", told)],
+    )
+    trainer.train(resume_from_checkpoint=resumable(run / "sft"))
+    return trainer.model

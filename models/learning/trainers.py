@@ -1,0 +1,47 @@
+"""What TRL's trainers have in common here: seeds, checkpoints, curves, and who is told of each step."""
+
+from pathlib import Path
+from typing import Any
+
+from models.learning.tuning import Told
+from models.settings import TuningSettings
+
+
+def arguments(settings: TuningSettings, folder: Path, *, seed: int) -> dict[str, Any]:
+    """Return the arguments that both stages are given."""
+    import torch
+
+    return {
+        "output_dir": str(folder),
+        "seed": seed,
+        "data_seed": seed,
+        "bf16": torch.cuda.is_available(),
+        # Memory is not what is short: a small model's activations are fewer than its weights.
+        "gradient_checkpointing": False,
+        "save_strategy": "steps",
+        "save_steps": settings.save_steps,
+        "save_total_limit": 1,
+        "logging_steps": 1,
+        "report_to": ["tensorboard"],
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def resumable(folder: Path) -> str | None:
+    """Return the newest checkpoint in a folder from which a run can go on, None where there is none."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def told_of(stage: str, told: Told) -> Any:
+    """Return a callback that tells of each step's figures."""
+    from transformers import TrainerCallback
+
+    class _Tells(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            figures = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
+            told(stage, state.global_step, figures)
+
+    return _Tells()

@@ -1,0 +1,98 @@
+"""How a language model is tuned to viewers: what it is made of, and the numbers that decide how long that takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.learning.rewards import Reward
+from models.settings import TuningSettings
+from models.viewers.answers import Form
+from models.viewers.prompts import Messages, choosing, judging
+from models.viewers.questions import Question
+
+# Where an answer goes on from, when no thought comes before it.
+UNTHOUGHT = "<think></think><answer>"
+
+# Told of each step: its stage, its number, and what was measured.
+Told = Callable[[str, int, dict[str, float]], None]
+Policy = dict[str, tuple[Reward, float]]
+
+
+def nobody(stage: str, step: int, figures: dict[str, float]) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One prompt in a model's own tokens as a text, its form, and the question behind it; `wanted` as rewards know it."""
+
+    prompt: str
+    form: Form
+    question: Question
+    wanted: int
+    # The video in question, where a yes or no is asked for.
+    video: int = -1
+
+    @property
+    def said(self) -> str:
+        """Return what is part of the prompt and of the answer both."""
+        return "" if self.form.thought else UNTHOUGHT
+
+    @property
+    def right(self) -> str:
+        """Return the right answer, from where the prompt ends, without a thought."""
+        whole = self.form.written("", bool(self.wanted) if not self.form.candidates else (self.wanted,))
+        return whole.removeprefix(self.said)
+
+
+class Prompts:
+    """Puts questions as the server's chat template does, in front of what the model says."""
+
+    def __init__(self, tokenizer: Any, *, thought: int) -> None:
+        self._tokenizer = tokenizer
+        self._thought = thought
+
+    def choice(self, question: Question) -> Asked:
+        """Ask which of the candidates comes next."""
+        form = Form(len(question.videos), 1, self._thought)
+        messages = choosing(question.viewer, question.videos, thinks=self._thought > 0)
+        return Asked(self._text(messages), form, question, question.wanted)
+
+    def judgement(self, question: Question, video: int) -> Asked:
+        """Ask whether one of the candidates is liked."""
+        messages = judging(question.viewer, question.videos[video], thinks=self._thought > 0)
+        form = Form(thought=self._thought)
+        return Asked(self._text(messages), form, question, int(video == question.wanted), video)
+
+    def _text(self, messages: Messages) -> str:
+        text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return text if self._thought else text + UNTHOUGHT
+
+
+def model_of(base: Path) -> tuple[Any, Any]:
+    """Return the model in the folder `base`, and its tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    # Pads stand before a prompt, so that all answers begin in one place.
+    tokenizer.padding_side = "left"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    # CPUs without its instructions compute bfloat16 a hundred times more slowly.
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    return AutoModelForCausalLM.from_pretrained(base, dtype=dtype), tokenizer
+
+
+def adapter(settings: TuningSettings, *, layers: int) -> Any:
+    """Return the LoRA configuration for a model of so many layers."""
+    from peft import LoraConfig
+
+    top = min(settings.layers or layers, layers)
+    return LoraConfig(
+        r=settings.rank,
+        lora_alpha=2 * settings.rank,
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        layers_to_transform=list(range(layers - top, layers)),
+        task_type="CAUSAL_LM",
+    )
