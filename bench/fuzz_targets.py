@@ -37,7 +37,7 @@ from streams.flows.feature_io import Forget
 from streams.flows.feedback_log import FeedbackLog
 from streams.flows.kafka_io import Keyed, Received, Send, decoder
 from streams.follower import Followed, followed, hand_over
-from streams.ports import BadMedia
+from streams.ports import BadMedia, Ranking
 from streams.settings import FlowSettings
 from streams.topics import (
     DEAD_LETTERS,
@@ -110,16 +110,15 @@ class _Perceiver:
 class _Ranker:
     """The port `Ranker`: as it comes."""
 
-    policy_version = "fuzz-1"
-
     def __init__(self, made: Maker) -> None:
         self._embedding = made.embedding()
 
     def steer(self, texts: Sequence[str]) -> list[tuple[Steer, ...]]:
         return [(Steer(text=text[:100], weight=1.0, embedding=self._embedding),) for text in texts]
 
-    def rank(self, request: Any, viewer: ViewerFeatures) -> tuple[PlanItem, ...]:
-        return tuple(PlanItem(video_id=video_id, score=0.0) for video_id in dict.fromkeys(request.pool))
+    def rank(self, request: Any, viewer: ViewerFeatures) -> Ranking:
+        items = (PlanItem(video_id=video_id, score=0.0) for video_id in dict.fromkeys(request.pool))
+        return Ranking(tuple(items), "fuzz-1")
 
 
 class Features:

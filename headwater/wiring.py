@@ -17,6 +17,7 @@ from limits.strategies import MovingWindowRateLimiter
 from feature_repo import store
 from feature_repo.reader import FeatureReader
 from feature_repo.writer import FeatureWriter
+from headwater import planning
 from headwater.arenas import share_arenas
 from headwater.flows import FlowName
 from headwater.learning import keep_learning
@@ -125,7 +126,9 @@ def _rerank(settings: Settings, held: ExitStack, pulse: Pulse, tracer: Tracer) -
         settings.kafka,
         settings.flows,
         videos=videos,
-        ranker=InterestRanker(Encoders(settings.triton, count=pulse.count), videos),
+        ranker=planning.ranker(
+            settings, held, pulse, InterestRanker(Encoders(settings.triton, count=pulse.count), videos), videos
+        ),
         viewers=FeatureReader(settings.features),
         producer=_producer(settings, held),
         pulse=pulse,

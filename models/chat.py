@@ -21,6 +21,10 @@ class Unanswered(Exception):
     """No usable answer came: the server is away, too slow, or said something else. The message says where and what."""
 
 
+class UnknownModel(Unanswered):
+    """The server has no model of the name that was asked for; it has others."""
+
+
 @dataclass(frozen=True)
 class Token:
     """One token of an answer, and the logarithms of how likely it and others were in its place."""
@@ -60,9 +64,10 @@ class ChatServer:
         )
 
     def ask(self, request: dict[str, Any], *, within_s: float) -> Answer:
-        """Return the answer to a request, to which the model's name is added.
+        """Return the answer to a request, to which the model's name is added where it names none.
 
         Raises:
+            UnknownModel: the server does not know the model.
             Unanswered: none came in time, or it is cut off, or no answer.
         """
         try:
@@ -71,6 +76,10 @@ class ChatServer:
             return self._answer(json.loads(body), request)
         except pybreaker.CircuitBreakerError as error:
             raise Unanswered(f"{self._where} keeps failing: it is not asked for now") from error
+        except httpx.HTTPStatusError as error:
+            # Nothing else is not found: its address answered for other models.
+            kind = UnknownModel if error.response.status_code == 404 else Unanswered
+            raise kind(f"{self._where}: {error}") from error
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
             raise Unanswered(f"{self._where}: {type(error).__name__}: {error}") from error
 
@@ -110,10 +119,6 @@ class ChatServer:
                 if len(body) > LONGEST_ANSWER:
                     raise ValueError(f"its answer was longer than {LONGEST_ANSWER} bytes")
         return bytes(body)
-
-
-def _token(told: Any) -> Token:
-    return Token(told["token"], {each["token"]: float(each["logprob"]) for each in [*told["top_logprobs"], told]})
 
 
 def _is_of_one_request(error: BaseException) -> bool:

@@ -51,6 +51,12 @@ class LearningSettings(BaseModel):
     )
     runs: Path = Field(Path("var/learning"), description="folder of what is being learned: curves, and where to go on from")
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
+    canary_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="share of viewers who get a newer model first: more tells sooner whether it is worse",
+    )
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
 
@@ -84,7 +90,24 @@ class AgentSettings(BaseModel):
     together: int = Field(
         16, ge=1, description="questions about one viewer that are asked at once: a server answers them in one batch"
     )
-    timeout_s: float = Field(10.0, gt=0, description="longest wait for one answer: a plan that comes later is of another mood")
+    timeout_s: float = Field(10.0, gt=0, description="longest wait for one answer")
+    plan_within_s: float = Field(
+        5.0,
+        gt=0,
+        description="longest time for one plan, all its answers: past it interests rank; plans wait for each other, so longer "
+        "holds up other viewers' plans and instructions as long",
+    )
+    tokens_per_minute: int = Field(
+        1_000_000,
+        ge=0,
+        description="tokens a minute that questions for plans may have, over all viewers: the cap on a server's bill; past it "
+        "interests rank; 0: no cap",
+    )
+    lora_rank: int = Field(16, ge=1, description="highest rank of an adapter that the server takes (vLLM's --max-lora-rank)")
+    untested: bool = Field(
+        False,
+        description="let it plan for all viewers, also where it was not measured to help, and without an adapter",
+    )
     max_tokens: int = Field(300, ge=8, description="longest answer: shorter cuts thoughts off, which are then no answer")
     breaker_failures: int = Field(3, ge=1, description="failed answers in a row after which none is asked for, for a while")
     breaker_reset_s: float = Field(10.0, gt=0, description="how long none is asked for")

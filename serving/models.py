@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import Counter
 
 from models.learning.releases import opened
 from streams.clock import Clock
-from streams.events import Release
+from streams.events import ModelState, Release
 from streams.follower import Followed
 
 log = logging.getLogger(__name__)
+
+# A heartbeat tells of it.
+LONGEST_REASON = 1000
 
 
 def policy_name(version: str, serving: str) -> str:
@@ -38,18 +40,19 @@ class Served(Protocol):
         ...
 
 
-class ModelState(Struct, frozen=True):
-    """Which version of a model serves, since when (Unix ms), and why a newer one does not; empty where there is none."""
+class LoadCount(Protocol):
+    """Counts releases by what became of them."""
 
-    name: str
-    version: str = ""
-    loaded_at: int = 0
-    refused: str = ""
+    def expect(self, name: str) -> None: ...
+
+    def loaded(self, name: str) -> None: ...
+
+    def refused(self, name: str) -> None: ...
 
 
 @dataclass(frozen=True)
 class Loads:
-    """Counts releases by what became of them."""
+    """Counts them by Prometheus' client."""
 
     counter: Counter
 
@@ -68,7 +71,7 @@ class Loads:
 class Models:
     """What serves each model by its name. `follow` is for one thread; what it made is read by any."""
 
-    def __init__(self, served: Mapping[str, Served], loads: Loads, clock: Clock) -> None:
+    def __init__(self, served: Mapping[str, Served], loads: LoadCount, clock: Clock) -> None:
         self._served = served
         self._loads = loads
         self._clock = clock
@@ -100,7 +103,7 @@ class Models:
         except Exception as error:
             # Whatever is wrong with a file, the process that serves goes on.
             log.error("%s %s is not loaded, %s stays: %s", name, release.version, self.states[name].version or "none", error)
-            self.states[name] = replace(self.states[name], refused=f"{release.version}: {error}")
+            self.states[name] = replace(self.states[name], refused=f"{release.version}: {error}"[:LONGEST_REASON])
             self._loads.refused(name)
         else:
             log.info("%s %s serves", name, release.version)

@@ -326,12 +326,22 @@ class Supervised(Struct, frozen=True, kw_only=True):
     rss_bytes: Length = 0
 
 
+class ModelState(Struct, frozen=True):
+    """What of a model serves, since when (Unix ms), and why a newer one does not; empty where there is none."""
+
+    name: Name
+    version: Name = ""
+    loaded_at: UnixMs = 0
+    refused: Annotated[str, Meta(max_length=1000)] = ""
+
+
 class Heartbeat(Event, frozen=True, kw_only=True):
     """What a process says of itself every second. Topic `heartbeats`, key: process.
 
     `events` were taken from each topic since the last heartbeat, `positions` are the next offsets by topic and partition:
     a flow's lag is what the broker holds beyond them. `freshness_ms` is how long after the broker's acceptance the features
     of the events since the last heartbeat were readable: p50 and p99, None where there were none. `counters` only grow.
+    `models` are the learned ones that serve in it.
     """
 
     process: Id
@@ -345,6 +355,7 @@ class Heartbeat(Event, frozen=True, kw_only=True):
     rss_bytes: Length = 0
     cpu_share: Annotated[float, Meta(ge=0.0, le=1e4)] = 0.0
     children: Annotated[tuple[Supervised, ...], Meta(max_length=256)] = ()
+    models: Annotated[tuple[ModelState, ...], Meta(max_length=64)] = ()
 
 
 class Span(Event, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from streams.clock import Clock, now_ms
-from streams.events import Heartbeat, Supervised
+from streams.events import Heartbeat, ModelState, Supervised
 from streams.every import every
 from streams.lossy import LossyProducer
 from streams.topics import HEARTBEATS
@@ -33,6 +33,7 @@ class Pulse:
         self.instance = f"{socket.gethostname()}:{os.getpid()}"
         self._clock = clock
         self._children = children
+        self._models: Callable[[], tuple[ModelState, ...]] = tuple
         self._started_at = clock()
         self._self = psutil.Process()
         self._self.cpu_percent()
@@ -58,6 +59,10 @@ class Pulse:
         with self._lock:
             self._counters[name] = self._counters.get(name, 0) + by
 
+    def models(self, states: Callable[[], tuple[ModelState, ...]]) -> None:
+        """Tell from now on of the learned models that `states` returns."""
+        self._models = states
+
     def beat(self) -> Heartbeat:
         """Return what there is to tell, and begin anew with all that is counted by heartbeat."""
         with self._lock:
@@ -82,6 +87,7 @@ class Pulse:
             rss_bytes=self._self.memory_info().rss,
             cpu_share=self._self.cpu_percent() / 100,
             children=self._children(),
+            models=self._models(),
         )
 
 

@@ -83,16 +83,21 @@ class PlanRequest(Struct, frozen=True, kw_only=True):
     steering_until: int = 0
 
 
+class Ranking(Struct, frozen=True):
+    """Videos for one viewer, best first, and which policy made this of them."""
+
+    items: tuple[PlanItem, ...]
+    policy_version: str
+
+
 class Ranker(Protocol):
     """Ranks for a viewer off the request path."""
-
-    policy_version: str
 
     def steer(self, texts: Sequence[str]) -> list[tuple[Steer, ...]]:
         """Return each instruction's wishes with their embeddings; PerceptionUnavailable is transient."""
         ...
 
-    def rank(self, request: PlanRequest, viewer: ViewerFeatures) -> tuple[PlanItem, ...]:
+    def rank(self, request: PlanRequest, viewer: ViewerFeatures) -> Ranking:
         """Return the pool, best first; videos that are gone are left out."""
         ...
 

@@ -17,6 +17,8 @@ CONTEXT_TOKENS = 4096
 CACHE_GIB = 1
 # The largest adapter that may be loaded: a larger bound costs time in every request with one.
 LORA_RANK = 16
+# Adapters whose requests it answers in one batch: what serves and its canary. Others take turns.
+ADAPTERS = 2
 
 
 def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> Server:
@@ -43,6 +45,9 @@ def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> S
             # sooner, needs no C++ compiler, and answers more slowly.
             "--enable-lora",
             "--max-lora-rank", str(LORA_RANK),
+            "--max-loras", str(ADAPTERS),
+            # In memory: what takes their places is loaded beside them.
+            "--max-cpu-loras", str(2 * ADAPTERS),
             # A small model that may write blanks between fields writes nothing else.
             "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
             "--disable-uvicorn-access-log",

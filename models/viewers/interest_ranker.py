@@ -1,6 +1,7 @@
 """Ranks for one viewer by interests and wishes: the rerank flow's `Ranker` where no language model is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from models.viewers.steering import about
 from streams.codec import pack_vector, unpack_vector
 from streams.events import PlanItem, Steer
 from streams.features import UserInterests, Vector, ViewerFeatures
-from streams.ports import PlanRequest, Video, Videos
+from streams.ports import PlanRequest, Ranking, Video, Videos
 
 # The mood of this half hour before the taste of these weeks, but not instead of it.
 SHORT_SHARE = 0.6
@@ -21,10 +22,20 @@ STRENGTH = 2.0
 ALIKE = 0.25
 
 
+POLICY = "interest-1"
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A video in its place, and whether a wish put it there."""
+
+    video: Video
+    item: PlanItem
+    wished: bool
+
+
 class InterestRanker:
     """Orders a pool by similarity to a viewer's interests, and before that by what they asked for in words."""
-
-    policy_version = "interest-1"
 
     def __init__(self, encoder: TextEncoder, videos: Videos) -> None:
         self._encoder = encoder
@@ -43,8 +54,12 @@ class InterestRanker:
             tuple(Steer(text=phrase, weight=weight, embedding=packed[phrase]) for phrase, weight in wanted) for wanted in asked
         ]
 
-    def rank(self, request: PlanRequest, viewer: ViewerFeatures) -> tuple[PlanItem, ...]:
+    def rank(self, request: PlanRequest, viewer: ViewerFeatures) -> Ranking:
         """Return the pool, best first, with a reason in the viewer's words for each; videos that are gone are left out."""
+        return Ranking(tuple(placed.item for placed in self.placed(request, viewer)), POLICY)
+
+    def placed(self, request: PlanRequest, viewer: ViewerFeatures) -> tuple[Placed, ...]:
+        """Return the same, with what is known of each video."""
         videos = [video for video_id in dict.fromkeys(request.pool) if (video := self._videos.get(video_id)) is not None]
         if not videos:
             return ()
@@ -54,11 +69,15 @@ class InterestRanker:
         scores = liking.sum(axis=0) + obeying.sum(axis=0)
         order = np.argsort(-scores, kind="stable")
         return tuple(
-            PlanItem(
-                video_id=videos[at].video_id,
-                score=float(scores[at]),
-                reason=_wish_reason(request.steering, obeying[:, at])
-                or _interest_reason(videos[at], viewer.interests, liking[:, at]),
+            Placed(
+                videos[at],
+                PlanItem(
+                    video_id=videos[at].video_id,
+                    score=float(scores[at]),
+                    reason=_wish_reason(request.steering, obeying[:, at])
+                    or _interest_reason(videos[at], viewer.interests, liking[:, at]),
+                ),
+                wished=bool(np.any(obeying[:, at])),
             )
             for at in order
         )

@@ -2,10 +2,11 @@
 
 Written anew each time from what the profile flow keeps (RecLLM-R1's profile and aggregates, VRAgent-R1's last eight videos), so
 that nothing of it has to be forgotten with the viewer. What strangers wrote, titles and summaries, stands in quotes of JSON,
-which it can't end.
+which it can't end, and without what a server would read as the end of a message.
 """
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ MINUTE_MS, HOUR_MS, DAY_MS = 60_000, 3_600_000, 86_400_000
 # More than eight hurt a model of 3 billion parameters (VRAgent-R1): the oldest say least of what comes next.
 MOST_VIDEOS = 8
 MOST_TOPICS = 3
-# Of a title or a summary; strangers write more than is worth reading.
-LONGEST_WORDS = 30
+# Of a title or a summary; strangers write more than is worth reading, and some scripts no blanks between words.
+LONGEST_WORDS, LONGEST_CHARACTERS = 30, 200
+# A server's tokenizer takes "<|im_end|>" or "[INST]" within a text for what ends a message: no model's has other brackets.
+_NO_TOKENS = str.maketrans("<>[]", "‹›()")
 # From this interest on what was done has this name; the names are the same for all time, for models learned by them.
 _DONE = (
     (INTEREST["like"], "liked"),
@@ -51,7 +54,7 @@ def words_of(
 
     Videos that `find` does not know, being gone, are left out. Of a new viewer it says that they are new.
     """
-    seen = list(_seen(viewer.history, find, now_ms))
+    seen = list(seen_by(viewer.history, find, now_ms=now_ms))
     lines = [*_tastes(viewer), *_session(viewer.activity, now_ms), *_by_topic(seen)]
     recent = [_line(each) for each in seen[:MOST_VIDEOS]]
     if not lines and not recent:
@@ -71,9 +74,20 @@ def words_of(
     return "\n".join([*about, heading, *kept] if kept else about)
 
 
+def tokens_of(text: str) -> int:
+    """Return about how many tokens a text has, rather too many: a token for 3.5 characters of ASCII, 0.75 for other bytes.
+
+    SmolLM2's tokenizer has 4.2 characters a token in MicroLens' titles: of these this counts 1.2 times as many, and for one in
+    a hundred a fifth too few. In Chinese, Thai and Korean it is within a fifth too.
+    """
+    ascii_only = sum(character < "\x80" for character in text)
+    return math.ceil(ascii_only / 3.5 + 0.75 * (len(text.encode("utf-8", "replace")) - ascii_only))
+
+
 def quoted(text: str) -> str:
     """Return what a stranger wrote on one line, in quotes that it can't end."""
-    return json.dumps(" ".join(text.split()[:LONGEST_WORDS]), ensure_ascii=False)
+    words = " ".join(text.split()[:LONGEST_WORDS])[:LONGEST_CHARACTERS]
+    return json.dumps(_harmless(words), ensure_ascii=False)
 
 
 def about(video: Video) -> str:
@@ -82,11 +96,12 @@ def about(video: Video) -> str:
     if video.summary and video.summary != video.title:
         told.append(quoted(video.summary))
     if video.topics:
-        told.append(f"({', '.join(video.topics[:MOST_TOPICS])})")
+        told.append(_harmless(f"({', '.join(video.topics[:MOST_TOPICS])})"))
     return " ".join(told)
 
 
-def _seen(history: UserHistory | None, find: Callable[[str], Video | None], now_ms: int) -> Iterator[Seen]:
+def seen_by(history: UserHistory | None, find: Callable[[str], Video | None], *, now_ms: int) -> Iterator[Seen]:
+    """Yield the videos of a history that `find` knows, the newest first."""
     if history is None:
         return
     for video_id, weight, at in zip(
@@ -105,7 +120,7 @@ def _seen(history: UserHistory | None, find: Callable[[str], Video | None], now_
 
 def _tastes(viewer: ViewerFeatures) -> Iterator[str]:
     if viewer.interests is not None and viewer.interests.topics:
-        yield f"Likes most: {', '.join(viewer.interests.topics[:MOST_TOPICS])}."
+        yield _harmless(f"Likes most: {', '.join(viewer.interests.topics[:MOST_TOPICS])}.")
 
 
 def _session(activity: UserActivity | None, now_ms: int) -> Iterator[str]:
@@ -128,13 +143,18 @@ def _by_topic(seen: list[Seen]) -> Iterator[str]:
             if counts
         ]
         if told:
-            yield f"{span}: {'; '.join(told)}."
+            yield _harmless(f"{span}: {'; '.join(told)}.")
 
 
 def _topics(seen: Iterator[Seen]) -> list[tuple[str, int]]:
     counts = Counter(each.video.topics[0] if each.video.topics else "other" for each in seen)
     # Ties by name: the same viewer is the same words, for the server's cache and for a model that learned by them.
     return sorted(counts.items(), key=lambda topic: (-topic[1], topic[0]))[:MOST_TOPICS]
+
+
+def _harmless(text: str) -> str:
+    """Return it with brackets that no tokenizer makes anything of."""
+    return text.translate(_NO_TOKENS)
 
 
 def _line(seen: Seen) -> str:

@@ -2,9 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from hashlib import blake2b
 
 from serving.experiments.settings import Experiment
+from streams.draw import place_of
 
 # The arms of a viewer, one an experiment in the order of the settings; None: in none of its arms.
 Arms = tuple[int | None, ...]
@@ -37,12 +37,6 @@ def labelled(label: str) -> dict[str, str]:
     """Return the arms by experiment that a slate's label names."""
     parts = (part.partition("=") for part in label.split(","))
     return {experiment: arm for experiment, sign, arm in parts if sign}
-
-
-def place_of(experiment: str, user_id: str) -> float:
-    """Return a viewer's place in [0, 1): of an experiment's viewers evenly spread, and unlike that in any other."""
-    digest = blake2b(f"{experiment}\0{user_id}".encode(), digest_size=8).digest()
-    return (int.from_bytes(digest) >> 11) / 2**53
 
 
 def layout(shares: Sequence[float]) -> tuple[list[float], list[int]]:

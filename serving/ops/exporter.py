@@ -80,6 +80,12 @@ def _counters(flows: list[FlowView]) -> Iterator[Metric]:
     step_s = CounterMetricFamily("headwater_perception_step_seconds", "time that steps took", labels=["step"])
     asked = CounterMetricFamily("headwater_encoder_requests", "requests to models", labels=["flow", "model", "outcome"])
     asked_s = CounterMetricFamily("headwater_encoder_seconds", "time that models were waited for", labels=["flow", "model"])
+    decisions = CounterMetricFamily("headwater_agent_decisions", "answers of the agent", labels=["outcome"])
+    tokens = CounterMetricFamily("headwater_agent_tokens", "tokens of its questions and answers", labels=["kind"])
+    plans = CounterMetricFamily("headwater_agent_plans", "plans it was to make, by what came of them", labels=["outcome"])
+    plan_s = CounterMetricFamily("headwater_agent_plan_seconds", "time that its plans took")
+    adapters = CounterMetricFamily("headwater_agent_adapters", "adapters by what became of them", labels=["outcome"])
+    swap_s = CounterMetricFamily("headwater_agent_swap_seconds", "time that loading adapters took")
     for flow in flows:
         for name, value in flow.counters.items():
             match name.split("/"):
@@ -91,7 +97,19 @@ def _counters(flows: list[FlowView]) -> Iterator[Metric]:
                     asked.add_metric([flow.name, model, outcome], value)
                 case ["encoder_ms", model]:
                     asked_s.add_metric([flow.name, model], value / 1000)
-    yield from (steps, step_s, asked, asked_s)
+                case ["agent", outcome]:
+                    decisions.add_metric([outcome], value)
+                case ["agent_tokens", kind]:
+                    tokens.add_metric([kind], value)
+                case ["agent_plan", outcome]:
+                    plans.add_metric([outcome], value)
+                case ["agent_plan_ms"]:
+                    plan_s.add_metric([], value / 1000)
+                case ["agent_adapter", outcome]:
+                    adapters.add_metric([outcome], value)
+                case ["agent_swap_ms"]:
+                    swap_s.add_metric([], value / 1000)
+    yield from (steps, step_s, asked, asked_s, decisions, tokens, plans, plan_s, adapters, swap_s)
 
 
 def _servers(servers: list[ServerView]) -> Iterator[Metric]:

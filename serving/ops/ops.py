@@ -118,13 +118,14 @@ class Ops:
         rates, totals = self._offsets.rates(now_ms=now_ms), self._offsets.totals()
         topics = [TopicView(name=name, events_per_s=rates.get(name, 0.0), events=total) for name, total in totals.items()]
         newest = self.processes.newest(now_ms)
+        models = [*self._models.states.values(), *(state for beat in newest.values() for state in beat.models)]
         view = OpsView(
             at=now_ms,
             supervised=supervised is not None,
             version=version("headwater"),
             policy_version=self._settings.policy_version,
             flows=flows,
-            servers=[*server_views(answers, supervised, newest), *model_views(self._models.states.values(), now_ms)],
+            servers=[*server_views(answers, supervised, newest), *model_views(models, now_ms)],
             topics=topics,
             catalogue=self._of_catalogue(now_ms),
             fairness=fairness_view(self._feed.fairness.now, self._settings.fairness),

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from serving.models import ModelState
 from serving.ops.probes import Answer
 from serving.ops.processes import SUPERVISOR
 from serving.ops.view import ServerView
-from streams.events import Heartbeat, Supervised
+from streams.events import Heartbeat, ModelState, Supervised
 
 
 def server_views(

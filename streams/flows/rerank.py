@@ -195,16 +195,16 @@ def planner(
             trigger=request.trigger,
             created_at=now,
             expires_at=expires_at,
-            ranking=ranking,
+            ranking=ranking.items,
             steering=request.steering,
-            policy_version=ranker.policy_version,
+            policy_version=ranking.policy_version,
         )
         trace = tracer.record(
             "rerank.plan",
             asked.trace,
             started_at=asked.taken_at,
             user_id=request.user_id,
-            attributes={"trigger": request.trigger, "pool": len(request.pool)},
+            attributes={"trigger": request.trigger, "pool": len(request.pool), "policy": ranking.policy_version},
         )
         return request.user_id, Send(PLANS, request.user_id, made, trace)
 

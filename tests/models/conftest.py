@@ -1,7 +1,7 @@
-"""What tests of perception share: an encoder in memory that reads words and colours, and clips made of plain colours."""
+"""What tests of models share: an encoder in memory that reads words and colours, clips of plain colours, a chat server."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.perception.encoders import FrameReading, Sight, Writing
 from streams.ports import PerceptionLate, PerceptionUnavailable
+from tests.models.chat_server import Server
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 220, 20), "blue": (20, 20, 220), "white": (240, 240, 240)}
 
@@ -87,6 +88,13 @@ def _direction(word: str) -> NDArray[np.float64]:
 @pytest.fixture
 def encoder() -> WordsAndColours:
     return WordsAndColours()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
 
 
 MakeClip = Callable[..., Path]

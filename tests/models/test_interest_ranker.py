@@ -52,7 +52,7 @@ def ranker(encoder: TextEncoder) -> InterestRanker:
 
 
 def test_what_is_like_a_viewers_interests_comes_first_with_its_reason(ranker: InterestRanker, encoder: TextEncoder) -> None:
-    plan = ranker.rank(request(ranker), viewer(encoder, "a kitten jumps", "cooking", ["cooking"]))
+    plan = ranker.rank(request(ranker), viewer(encoder, "a kitten jumps", "cooking", ["cooking"])).items
     assert plan[0].video_id == "kitten"
     assert plan[0].reason == "Like what you watched just now"
     assert {item.video_id: item.reason for item in plan}["cake"] == "Because you like cooking"
@@ -61,8 +61,8 @@ def test_what_is_like_a_viewers_interests_comes_first_with_its_reason(ranker: In
 
 def test_a_wish_outweighs_every_interest(ranker: InterestRanker, encoder: TextEncoder) -> None:
     fan = viewer(encoder, "politics in the senate", "politics in the senate", ["politics"])
-    assert ranker.rank(request(ranker), fan)[0].video_id == "senate"
-    plan = ranker.rank(request(ranker, "less politics, more cooking"), fan)
+    assert ranker.rank(request(ranker), fan).items[0].video_id == "senate"
+    plan = ranker.rank(request(ranker, "less politics, more cooking"), fan).items
     assert {plan[0].video_id, plan[1].video_id} == {"noodles", "cake"}
     assert plan[-1].video_id == "senate"
     assert plan[0].reason == "You asked for more cooking"
@@ -70,14 +70,14 @@ def test_a_wish_outweighs_every_interest(ranker: InterestRanker, encoder: TextEn
 
 
 def test_a_new_viewer_gets_the_pool_in_its_order(ranker: InterestRanker) -> None:
-    plan = ranker.rank(request(ranker), NEW_VIEWER)
+    plan = ranker.rank(request(ranker), NEW_VIEWER).items
     assert [item.video_id for item in plan] == list(TITLES)
     assert {item.reason for item in plan} == {"Something new for you"}
 
 
 def test_videos_that_are_gone_are_left_out(ranker: InterestRanker) -> None:
-    assert [item.video_id for item in ranker.rank(request(ranker, pool=["gone", "cake"]), NEW_VIEWER)] == ["cake"]
-    assert ranker.rank(request(ranker, pool=["gone"]), NEW_VIEWER) == ()
+    assert [item.video_id for item in ranker.rank(request(ranker, pool=["gone", "cake"]), NEW_VIEWER).items] == ["cake"]
+    assert ranker.rank(request(ranker, pool=["gone"]), NEW_VIEWER).items == ()
 
 
 def test_many_instructions_cost_one_request(ranker: InterestRanker, encoder: Any) -> None:

@@ -106,7 +106,7 @@ def test_an_instruction_puts_what_is_wanted_first_and_what_is_not_last(encoders:
     ranker = InterestRanker(encoders, videos)
     (steering,) = ranker.steer(["less politics, more cooking"])
     asked = PlanRequest(user_id="u", trigger="instruction", pool=tuple(titles), asked_at=0, steering=steering)
-    ranked = [item.video_id for item in ranker.rank(asked, ViewerFeatures(user_id="u"))]
+    ranked = [item.video_id for item in ranker.rank(asked, ViewerFeatures(user_id="u")).items]
     assert set(ranked[:3]) == set(COOKING)
     assert set(ranked[-3:]) == set(POLITICS)
 

@@ -3,9 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jsonschema_rs
@@ -19,6 +16,7 @@ from models.perception.choice import understood_by
 from models.perception.understanding import MOST_WORDS, NotUnderstood, Rewrite, View, checked, schema
 from models.settings import LOCAL, UnderstandingSettings
 from streams.events import TopicScore, Upload
+from tests.models.chat_server import Server, completion
 
 GOOD = {
     "summary": "A man juggles five balls in a park.",
@@ -82,51 +80,10 @@ def test_a_summary_of_any_text_has_at_most_sixty_words_on_one_line(text: str) ->
     assert "\n" not in summary
 
 
-class Server:
-    """Speaks enough of OpenAI's chat protocol to be asked, and remembers what it was."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.drip_s = 0.0
-        self.answer: Callable[[dict[str, Any]], tuple[int, Any]] = lambda request: (200, completion(json.dumps(GOOD)))
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                outer.requests.append(request)
-                outer.keys.append(self.headers.get("Authorization"))
-                status, body = (404, {}) if self.path != "/v1/chat/completions" else outer.answer(request)
-                content = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                pieces = [content] if not outer.drip_s else [content[at : at + 1] for at in range(len(content))]
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    for piece in pieces:
-                        self.wfile.write(piece)
-                        self.wfile.flush()
-                        time.sleep(outer.drip_s)
-
-            def log_message(self, *arguments: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-
-def completion(content: str | None, finish: str = "stop") -> dict[str, Any]:
-    return {"choices": [{"finish_reason": finish, "message": {"role": "assistant", "content": content}}]}
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+def server(server: Server) -> Server:
+    server.answer = lambda request: (200, completion(json.dumps(GOOD)))
+    return server
 
 
 def view(title: str = "juggling in the park") -> View:

@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,17 +9,9 @@ import pytest
 from models.chat import ChatServer
 from models.settings import AgentSettings
 from models.viewers.agent import NotDecided, UserAgent
-from tests.models.test_understanding import Server
+from tests.models.chat_server import Server, answer
 
 VIEWER = "Likes most: cooking."
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
 
 
 def agent(server: Server, counted: Counter[str] | None = None, **settings: Any) -> UserAgent:
@@ -30,15 +21,6 @@ def agent(server: Server, counted: Counter[str] | None = None, **settings: Any) 
     )
     counts = counted if counted is not None else Counter()
     return UserAgent(chat, made, count=lambda name, by=1: counts.update({name: by}))
-
-
-def answer(text: str, *tokens: tuple[str, dict[str, float]]) -> tuple[int, dict[str, Any]]:
-    told = [
-        {"token": said, "logprob": likely[said], "top_logprobs": [{"token": t, "logprob": p} for t, p in likely.items()]}
-        for said, likely in tokens
-    ]
-    choice = {"finish_reason": "stop", "message": {"content": text}, "logprobs": {"content": told}}
-    return 200, {"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 3}}
 
 
 def judged_by(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:

@@ -18,7 +18,7 @@ from streams.flows import feedback, perceive, profile, rerank
 from streams.flows.feature_io import Forget, Readable
 from streams.flows.feedback_log import FeedbackLog
 from streams.flows.kafka_io import Received, Send, decoder
-from streams.ports import PerceptionUnavailable
+from streams.ports import PerceptionUnavailable, Ranking
 from streams.settings import FlowSettings
 from streams.state.engagement import Engaged
 from streams.topics import DEAD_LETTERS, FEEDBACK, INTERACTIONS, PERCEPTIONS, PLANS, PURGES, SLATES, VIDEO_STATS
@@ -207,8 +207,6 @@ def test_titles_are_published_at_once_with_the_trace_of_their_upload() -> None:
 class RankerInMemory:
     """The port `Ranker`: ranks by name; hears one wish in every text."""
 
-    policy_version = "test-1"
-
     def __init__(self, *, away: int = 0) -> None:
         self.away = away
 
@@ -218,8 +216,8 @@ class RankerInMemory:
             raise PerceptionUnavailable("the encoder is away")
         return [(Steer(text=text, weight=1.0, embedding=b""),) for text in texts]
 
-    def rank(self, request: Any, viewer: Any) -> tuple[PlanItem, ...]:
-        return tuple(PlanItem(video_id=video_id, score=0.0) for video_id in sorted(request.pool))
+    def rank(self, request: Any, viewer: Any) -> Ranking:
+        return Ranking(tuple(PlanItem(video_id=video_id, score=0.0) for video_id in sorted(request.pool)), "test-1")
 
 
 def slate() -> Slate:
