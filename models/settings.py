@@ -49,6 +49,19 @@ class LearningSettings(BaseModel):
         "serves, in a fraction of the time; 0: always from nothing",
     )
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
+    runs: Path = Field(
+        Path("var/learning"), description="folder of what learning leaves beside releases: its curves, which /ops shows"
+    )
+    canary_share: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="share of viewers who get a new release of the agent first: more, and it is known sooner what it is worth, "
+        "and more have it if it is bad; 0: all get it at once",
+    )
+    canary_s: float = Field(
+        3_600.0, gt=0, description="how long it is watched at least before all get it; three times as long at most"
+    )
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
 
