@@ -12,6 +12,7 @@ from headwater.commands.demo import demo
 from headwater.commands.evaluate import evaluate
 from headwater.commands.feast import feast
 from headwater.commands.learn import learn
+from headwater.commands.releases import releases
 from headwater.commands.replay import replay
 from headwater.commands.upload import upload
 from headwater.flows import FlowName
@@ -149,6 +150,7 @@ app.command(rich_help_panel=RUN)(demo)
 app.command(rich_help_panel=RUN)(learn)
 app.command(rich_help_panel=DATA)(replay)
 app.command(rich_help_panel=DATA)(upload)
+app.add_typer(releases, name="releases", rich_help_panel=RUN)
 app.add_typer(dead_letters, name="dead-letters", rich_help_panel=DATA)
 # Whatever follows, --help too, is for Feast.
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -173,6 +175,7 @@ def _is_for_the_user(error: Exception) -> bool:
     from deploy.local.endpoints import AlreadyRunning
     from deploy.local.ports import PortTaken
     from deploy.local.process import StartFailed
+    from headwater.decisions import NotPossible
     from headwater.settings import BadSettings
     from models.perception.evaluation.clips import NoClips
     from models.ranking.evaluation.logged_choices import BadLog
@@ -181,4 +184,4 @@ def _is_for_the_user(error: Exception) -> bool:
     from streams.ports import PerceptionUnavailable
 
     known = AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | NoClips | PerceptionUnavailable
-    return isinstance(error, known | BadDataset | BadLog | PortTaken | StartFailed)
+    return isinstance(error, known | BadDataset | BadLog | NotPossible | PortTaken | StartFailed)

@@ -1,6 +1,5 @@
 """Learning from the logs of a house: each model in its turn, through the gate, and what passes is released to the nodes."""
 
-import json
 import logging
 import multiprocessing
 import os
@@ -15,67 +14,77 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from deploy.local.process import die_with_parent
+from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
-from headwater.releases import publish
+from headwater.decisions import release, standing
 from headwater.settings import Settings
 from models.learning import ranker, towers
 from models.learning.gate import Learned, TooLittle
-from models.learning.releases import BadRelease, opened, write
+from models.learning.record import NOTHING_CHANGED
+from models.learning.releases import BadRelease, opened
 from models.learning.watches import size_of, watches_of
 from models.ranking.recipe import Recipe
 from streams.clock import now_ms
 from streams.events import Release
+from streams.every import every
 from streams.follower import Followed, Follower
 from streams.kafka import check_broker
 from streams.topics import RELEASES
 
 log = logging.getLogger(__name__)
 
-# Every decision of the gate, a line of JSON each.
-DECISIONS = "decisions.jsonl"
-
 # Learns from the logs: told the folder of what serves now, and the display to show its steps on.
 Lesson = Callable[[Settings, Path | None, Progress], Learned]
 
 
 def learn(name: str, settings: Settings, console: Console) -> bool:
-    """Learn one model, say what the gate decided, and release what passed; return whether it did.
+    """Learn one model, say what became of it, and return whether it was released; not while its canary is being watched.
 
     Raises:
         TooLittle: there is nothing to learn from yet.
         ConnectionError: the broker is away, so that nobody would hear of a release.
     """
     check_broker(settings.kafka, timeout_s=5.0)
+    if canary := standing(settings, name).canary:
+        # Each new one would take the place of the last before it is known what that is worth.
+        console.print(
+            f"{name}: not learned: its canary {canary} is being watched; `headwater releases rollback {name}` ends it",
+            highlight=False,
+        )
+        return False
     running = _running(name, settings)
     with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars:
         learned = LESSONS[name](settings, running, bars)
-    verdict = learned.verdict
-    release = None
-    if verdict.passed:
-        release = write(settings.learning.releases, name, learned.files, figures=verdict.figures, at=now_ms())
-        publish(settings, release)
-    version = release.version if release else None
-    decision = {"at": now_ms(), "model": name, "passed": verdict.passed, "reason": verdict.reason, "version": version}
-    with _record(settings).open("a") as record:
-        record.write(json.dumps(decision | {"figures": dict(verdict.figures)}) + "\n")
-    console.print(f"{name}: {verdict.reason}: " + (f"released as {version}" if version else "not released"), highlight=False)
-    return verdict.passed
+    made = release(settings, name, learned)
+    became = {
+        "released": f"released as {made.version}",
+        "canary": f"{made.version} serves {settings.learning.canary_share:.0%}",
+    }
+    console.print(f"{name}: {made.reason}: {became.get(made.what, 'not released')}", highlight=False)
+    return made.what not in NOTHING_CHANGED
 
 
 def keep_learning(settings: Settings) -> None:
-    """Learn whenever enough feedback came, every `learning.every_s` at most, until the process is ended."""
-    feedback = Path(settings.flows.feedback_log)
-    learned_from = 0
-    while True:
-        time.sleep(settings.learning.every_s)
-        places = size_of(feedback)
-        # Fewer than before: somebody was forgotten.
-        learned_from = min(learned_from, places)
-        if places - learned_from < settings.learning.least_places:
-            continue
-        ended_well = [_apart(name, settings) for name in LESSONS]
-        if all(ended_well):
-            learned_from = places
+    """Learn whenever enough feedback came, every `learning.every_s` at most, until the process is ended.
+
+    Beside it, canaries are watched: learning takes longer than one should wait with a bad one.
+    """
+    watch = Watch(settings)
+    with every(LOOK_EVERY_S, watch.look, name="canary"):
+        feedback = Path(settings.flows.feedback_log)
+        learned_from = 0
+        while True:
+            time.sleep(settings.learning.every_s)
+            places = size_of(feedback)
+            # Fewer than before: somebody was forgotten.
+            learned_from = min(learned_from, places)
+            if places - learned_from < settings.learning.least_places:
+                continue
+            ended_well = [_apart(name, settings) for name in LESSONS]
+            if all(ended_well):
+                learned_from = places
+            else:
+                watch.tell_again()
 
 
 def _apart(name: str, settings: Settings) -> bool:
@@ -152,9 +161,3 @@ def _running(name: str, settings: Settings) -> Path | None:
     except BadRelease as error:
         log.warning("%s: compared with nothing: %s", name, error)
         return None
-
-
-def _record(settings: Settings) -> Path:
-    folder = settings.learning.releases
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / DECISIONS

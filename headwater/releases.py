@@ -1,37 +1,77 @@
-"""What a house's broker is told of learned models. Without what learns: the supervisor needs none of it."""
+"""What a house's broker is told of models: what the record says. Without what learns: the supervisor needs none of it."""
+
+import logging
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from headwater.settings import Settings
-from models.learning.releases import newest
+from models.learning import record, releases
+from models.learning.record import Standing, canary_of
+from models.viewers import policy
 from streams.events import Release
 from streams.kafka import EventProducer
 from streams.topics import RELEASES
+
+log = logging.getLogger(__name__)
+
+# Of these a share of viewers can be served another version than all others.
+CANARIED = frozenset({policy.NAME})
 
 
 class NotReleased(ConnectionError):
     """The broker did not take the event that tells of a release."""
 
 
-def publish(settings: Settings, *releases: Release) -> None:
-    """Tell of releases.
+def tell(settings: Settings, *models: str) -> list[str]:
+    """Tell of models what serves, as the record has it, and return that. Told twice, it changes nothing.
+
+    Of what can't be read on disk nothing is told: nodes that have it go on with it.
 
     Raises:
         NotReleased: the broker did not take it.
     """
+    root = settings.learning.releases
+    decisions = record.read(root)
     producer = EventProducer(settings.kafka)
-    for release in releases:
-        producer.send(RELEASES, release)
-    if left := producer.close():
-        written = ", ".join(f"{release.name} {release.version} in {release.uri}" for release in releases)
-        raise NotReleased(f"written: {written}, but the broker did not take {left} of {len(releases)} events")
+    told = []
+    for model in models:
+        now = record.standing(decisions, model)
+        wanted = {model: _serving(now)}
+        if model in CANARIED:
+            wanted[canary_of(model)] = [now.canary] * bool(now.canary)
+        for name, versions in wanted.items():
+            release = _first(root, model, versions)
+            if release is not None:
+                producer.send(RELEASES, replace(release, name=name))
+                told.append(f"{name} {release.version}")
+            elif versions:
+                log.error("%s %s: not told of, for it can't be read in %s", name, versions[0], root / model)
+            elif now.known:
+                producer.tombstone(RELEASES, name)
+    if left := producer.close() + producer.undelivered:
+        raise NotReleased(
+            f"the broker did not take {left} events of {', '.join(models)}; the record has what serves, and the learner tells "
+            "of it within a minute"
+        )
+    return told
 
 
 def announce(settings: Settings) -> list[str]:
-    """Tell a broker that knows of none of the newest release of each model on disk; return which those are.
+    """Tell a broker that may know of none what serves of every model, and return that.
 
     Raises:
         NotReleased: the broker did not take it.
     """
-    found = newest(settings.learning.releases)
-    if found:
-        publish(settings, *found)
-    return [f"{release.name} {release.version}" for release in found]
+    models = {decision.model for decision in record.read(settings.learning.releases)}
+    return tell(settings, *sorted(models)) if models else []
+
+
+def _serving(now: Standing) -> list[str]:
+    """Return what should serve everybody, and after it what else may where that is lost."""
+    return list(dict.fromkeys([now.serving, *reversed(now.served)])) if now.serving else []
+
+
+def _first(root: Path, model: str, versions: list[str]) -> Release | None:
+    readable = (releases.on_disk(root, model, version) for version in versions)
+    return next((release for release in readable if release is not None), None)

@@ -49,13 +49,19 @@ class LearningSettings(BaseModel):
         description="age from which towers learn from nothing again, and the words they know; before it they go on from what "
         "serves, in a fraction of the time; 0: always from nothing",
     )
-    runs: Path = Field(Path("var/learning"), description="folder of what is being learned: curves, and where to go on from")
     releases: Path = Field(Path("var/releases"), description="folder of what was learned; every node of the API must see it")
+    runs: Path = Field(
+        Path("var/learning"), description="folder of what is being learned: curves, which /ops shows, and where to go on"
+    )
     canary_share: float = Field(
         0.1,
         ge=0,
-        le=1,
-        description="share of viewers who get a newer model first: more tells sooner whether it is worse",
+        le=0.5,
+        description="share of viewers who get a new release of the agent first: more, and it is known sooner what it is worth, "
+        "and more have it if it is bad; 0: all get it at once",
+    )
+    canary_s: float = Field(
+        3_600.0, gt=0, description="how long it is watched at least before all get it; three times as long at most"
     )
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
@@ -116,6 +122,9 @@ class AgentSettings(BaseModel):
 class TuningSettings(BaseModel):
     """How the agent's language model learns: from answers that were right (SFT), then from the rewards of its own (GRPO)."""
 
+    base: Path | None = Field(
+        None, description="folder of the weights of agent.model, in Hugging Face's form; none: the small local model's"
+    )
     questions: int = Field(
         2_000, ge=1, description="most questions learned from, the newest: more teach more, and take longer in proportion"
     )
@@ -124,11 +133,6 @@ class TuningSettings(BaseModel):
         400, ge=50, description="most questions by which the gate judges: fewer are judged sooner, and less surely"
     )
     candidates: int = Field(4, ge=2, le=20, description="videos of a question: more are a harder choice, and a longer prompt")
-    memory_tokens: int = Field(
-        400,
-        ge=20,
-        description="tokens that tell of a viewer; agent.memory_tokens should be the same, as it is what was learned",
-    )
     rank: int = Field(16, ge=1, le=256, description="rank of the LoRA adapter; the server takes none of a higher one")
     layers: int = Field(
         0, ge=0, description="layers that learn, the last: what is below them is computed in half the time; 0: all"

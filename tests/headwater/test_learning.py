@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from headwater.learning import DECISIONS, learn
+from headwater.learning import learn
 from headwater.settings import Settings
 from models.learning.gate import TooLittle
+from models.learning.record import FILE
 from models.learning.releases import opened
 from models.retrieval.served import ServedTowers
 from streams.events import Release
@@ -34,9 +35,13 @@ def settings(stack: RunningStack, tmp_path: Path) -> Settings:
 
 
 def released(settings: Settings) -> list[Release]:
-    heard: list[Followed] = []
-    with closing(Follower(settings.kafka, [RELEASES], heard.extend, name="test").start(timeout_s=30.0)):
-        return [followed.event for followed in heard if followed.event is not None]
+    newest: dict[str, Release | None] = {}
+
+    def take(batch: list[Followed]) -> None:
+        newest.update({followed.key: followed.event for followed in batch})
+
+    with closing(Follower(settings.kafka, [RELEASES], take, name="test").start(timeout_s=30.0)):
+        return [release for release in newest.values() if release is not None]
 
 
 def test_what_passes_is_released_and_every_decision_is_on_record(settings: Settings, tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_what_passes_is_released_and_every_decision_is_on_record(settings: Setti
     # From nothing it learns again, and is compared with the first.
     settings.learning.towers_afresh_s = 0
     learn("towers", settings, console)
-    decisions = [json.loads(line) for line in (settings.learning.releases / DECISIONS).read_text().splitlines()]
+    decisions = [json.loads(line) for line in (settings.learning.releases / FILE).read_text().splitlines()]
     assert decisions[0]["version"] == release.version
     assert "hr_at_20_running" not in decisions[0]["figures"]
     assert decisions[1]["figures"]["hr_at_20_running"] > 0

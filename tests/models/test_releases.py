@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from models.learning.releases import KEPT, MANIFEST, BadRelease, newest, opened, write
+from models.learning.releases import KEPT, MANIFEST, BadRelease, digests, on_disk, opened, same_files, versions, write
+from tests.models.test_record import room_for
 
 FILES = {"model.onnx": b"a graph", "towers.json": b"{}"}
 
@@ -75,6 +76,13 @@ def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["towers"]
 
 
+def test_a_disk_that_is_full_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
+    first = write(tmp_path, "towers", FILES, figures={}, at=1_000)
+    with room_for(1_000), pytest.raises(OSError, match="File too large"):
+        write(tmp_path, "towers", FILES | {"weights": bytes(5_000)}, figures={}, at=2_000)
+    assert list((tmp_path / "towers").iterdir()) == [opened(first)]
+
+
 def test_the_newest_releases_stay_on_disk(tmp_path: Path) -> None:
     released = [write(tmp_path, "towers", {"n": str(at).encode()}, figures={}, at=at * 1_000) for at in range(KEPT + 2)]
     assert opened(released[-1]).exists()
@@ -83,12 +91,28 @@ def test_the_newest_releases_stay_on_disk(tmp_path: Path) -> None:
         opened(released[0])
 
 
+def test_what_serves_stays_on_disk_however_old_it_is(tmp_path: Path) -> None:
+    serving = write(tmp_path, "towers", FILES, figures={}, at=1_000)
+    for at in range(2, KEPT + 4):
+        write(tmp_path, "towers", {"n": str(at).encode()}, figures={}, at=at * 1_000, kept={serving.version})
+    assert opened(serving).exists()
+    assert len(versions(tmp_path, "towers")) == KEPT + 1
+
+
 def test_what_is_on_disk_is_told_of_again_as_it_was_released(tmp_path: Path) -> None:
-    assert newest(tmp_path / "none") == []
-    write(tmp_path, "towers", FILES, figures={"hr": 0.1}, at=1_000)
+    assert versions(tmp_path / "none", "towers") == []
+    first = write(tmp_path, "towers", FILES, figures={"hr": 0.1}, at=1_000)
     towers = write(tmp_path, "towers", FILES | {"more": b""}, figures={"hr": 0.2}, at=5_000)
-    ranker = write(tmp_path, "ranker", FILES, figures={}, at=3_000)
-    (tmp_path / "decisions.jsonl").write_text("{}")
-    assert newest(tmp_path) == [ranker, towers]
+    assert versions(tmp_path, "towers") == [first.version, towers.version]
+    assert on_disk(tmp_path, "towers", towers.version) == towers
+    assert set(digests(tmp_path, "towers", towers.version)) == {*FILES, "more"}
     (opened(towers) / MANIFEST).write_text("{")
-    assert [release.released_at for release in newest(tmp_path)] == [3_000, 1_000]
+    assert on_disk(tmp_path, "towers", towers.version) is None
+    with pytest.raises(BadRelease, match="expected a release's manifest"):
+        digests(tmp_path, "towers", towers.version)
+
+
+def test_the_same_files_are_known_by_their_version(tmp_path: Path) -> None:
+    version = write(tmp_path, "towers", FILES, figures={}, at=1_000).version
+    assert same_files(dict(reversed(FILES.items())), version)
+    assert not same_files(FILES | {"more": b""}, version)
