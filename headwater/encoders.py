@@ -10,7 +10,7 @@ from headwater.settings import Settings
 from models.perception.choice import understood_by
 from models.perception.encoders import Encoders
 from models.perception.understanding import Understanding
-from models.settings import UnderstandingSettings
+from models.settings import AgentSettings, UnderstandingSettings
 
 # Of the stack only these are wanted: the others are said to be elsewhere, and never spoken to.
 NOWHERE = "127.0.0.1:9"
@@ -19,6 +19,8 @@ NOWHERE = "127.0.0.1:9"
 @contextmanager
 def perception_of(settings: Settings, console: Console) -> Iterator[tuple[Encoders, Understanding]]:
     """Yield the encoders and who writes what a viewer would care about; raises what a start of the stack raises."""
+    # The user simulation agent perceives nothing: no language model is started for it.
+    settings = settings.model_copy(update={"agent": AgentSettings()})
     with (
         _served(settings, console) as serving,
         closing(Encoders(serving.triton)) as encoders,

@@ -18,7 +18,15 @@ from deploy.local import vllm
 from deploy.local.endpoints import Endpoints, running
 from deploy.settings import StackSettings
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import LOCAL, LearningSettings, MediaSettings, StepSettings, TritonSettings, UnderstandingSettings
+from models.settings import (
+    LOCAL,
+    AgentSettings,
+    LearningSettings,
+    MediaSettings,
+    StepSettings,
+    TritonSettings,
+    UnderstandingSettings,
+)
 from serving.experiments.settings import ExperimentSettings
 from serving.settings import ApiSettings, FeedSettings
 from simulation.settings import AudienceSettings
@@ -31,7 +39,7 @@ ENV_PREFIX = "HEADWATER_"
 # Options whose values are secret, or may hold a secret: no error and no log shows them.
 SECRETS = (
     "api.keys", "api.session_secret", "features.connection_string", "kafka.client", "kafka.producer", "kafka.consumer",
-    "understanding.api_key",
+    "understanding.api_key", "agent.api_key",
 )  # fmt: skip
 
 
@@ -51,6 +59,7 @@ class Settings(BaseSettings):
     media: MediaSettings = Field(default_factory=MediaSettings)
     steps: StepSettings = Field(default_factory=StepSettings)
     understanding: UnderstandingSettings = Field(default_factory=UnderstandingSettings)
+    agent: AgentSettings = Field(default_factory=AgentSettings)
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)
@@ -91,7 +100,7 @@ class Settings(BaseSettings):
     @property
     def wants_vllm(self) -> bool:
         """Whether something here asks for the stack's own language model, and no address of one is known yet."""
-        return self.understanding.url == LOCAL
+        return LOCAL in (self.understanding.url, self.agent.url)
 
     def at(self, endpoints: Endpoints) -> Self:
         """Return these settings with their empty addresses filled from `endpoints`."""
@@ -103,8 +112,10 @@ class Settings(BaseSettings):
         filled.features.connection_string = self.features.connection_string or endpoints.redis
         if not self.triton.grpc_url:
             filled.triton.grpc_url, filled.triton.http_url = endpoints.triton_grpc, endpoints.triton_http
-        if self.wants_vllm and endpoints.vllm:
-            filled.understanding.url, filled.understanding.model = f"http://{endpoints.vllm}", vllm.MODEL
+        for asking in (filled.understanding, filled.agent):
+            if asking.url == LOCAL and endpoints.vllm:
+                asking.url, asking.model = f"http://{endpoints.vllm}", vllm.MODEL
+        if self.understanding.url == LOCAL and endpoints.vllm:
             filled.understanding.sees_frames = False
         return filled
 

@@ -13,7 +13,8 @@ from models.ranking.evaluation.baselines.item_knn import ItemKnn
 from models.ranking.evaluation.baselines.popular import Popular
 from models.ranking.evaluation.leave_one_out import split
 from models.retrieval.log import WatchLog
-from models.viewers.evaluation.asked import Asked, Negatives, asked, drawn, hard, moments
+from models.viewers.evaluation.asked import Asked, asked, drawn, hard, moments
+from models.viewers.evaluation.protocol import Negatives
 from models.viewers.questions import Question
 from streams.ports import Video
 from tests.models.test_leave_one_out import log_of, seen

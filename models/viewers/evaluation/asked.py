@@ -9,12 +9,12 @@ import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from models.ranking.evaluation.leave_one_out import TOGETHER, Held, Recommender, Scores, Split
 from models.retrieval.log import History, Rows, WatchLog
+from models.viewers.evaluation.protocol import Negatives
 from models.viewers.memory import about, words_of
 from models.viewers.questions import Question
 from streams.features import UserHistory, UserInterests, ViewerFeatures
@@ -27,13 +27,6 @@ HARD = 10
 KEPT = 200
 
 Find = Callable[[str], Video | None]
-
-
-class Negatives(StrEnum):
-    """Which other videos a question has."""
-
-    FIRST = "first"
-    AROUND = "around"
 
 
 @dataclass(frozen=True)
