@@ -67,17 +67,19 @@ def viewers(
     """
     from rich.console import Console
 
-    from headwater.deciding import BASE, judged_agents, judged_wordless
     from headwater.language_model import expected
     from headwater.settings import load
-    from headwater.viewer_questions import questions_of
-    from models.viewers.evaluation import report
-    from models.viewers.evaluation.deciders import RECOMMENDER
 
     console, settings = Console(stderr=True), load()
     adapters = _adapters(adapter or [])
     if not without_agent:
         expected(settings)
+    # Seconds, for which nobody should wait to hear what is missing.
+    from headwater.deciding import BASE, judged_agents, judged_wordless
+    from headwater.viewer_questions import questions_of
+    from models.viewers.evaluation import report
+    from models.viewers.evaluation.deciders import RECOMMENDER
+
     questions = questions_of(
         data,
         settings,
