@@ -179,9 +179,10 @@ def _is_for_the_user(error: Exception) -> bool:
     from headwater.settings import BadSettings
     from models.perception.evaluation.clips import NoClips
     from models.ranking.evaluation.logged_choices import BadLog
+    from models.viewers.policy import BadPolicy
     from simulation.datasets import BadDataset
     from streams.flows.run import AlreadyRuns
     from streams.ports import PerceptionUnavailable
 
     known = AlreadyRunning | AlreadyRuns | BadSettings | BinaryMissing | ConnectionError | NoClips | PerceptionUnavailable
-    return isinstance(error, known | BadDataset | BadLog | NotPossible | PortTaken | StartFailed)
+    return isinstance(error, known | BadDataset | BadLog | BadPolicy | NotPossible | PortTaken | StartFailed)

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 
 from deploy.local.process import die_with_parent
+from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
 from headwater.decisions import release, standing
 from headwater.settings import Settings
-from models.learning import ranker, towers
+from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle
 from models.learning.record import NOTHING_CHANGED
 from models.learning.releases import BadRelease, opened
@@ -80,11 +81,16 @@ def keep_learning(settings: Settings) -> None:
             learned_from = min(learned_from, places)
             if places - learned_from < settings.learning.least_places:
                 continue
-            ended_well = [_apart(name, settings) for name in LESSONS]
+            ended_well = [_apart(name, settings) for name in lessons(settings)]
             if all(ended_well):
                 learned_from = places
             else:
                 watch.tell_again()
+
+
+def lessons(settings: Settings) -> list[str]:
+    """Return which models learn in a house: the agent only where there is one."""
+    return [name for name in LESSONS if name != agent.NAME or settings.agent.url]
 
 
 def _apart(name: str, settings: Settings) -> bool:
@@ -135,7 +141,11 @@ def _ranker(settings: Settings, running: Path | None, bars: Progress) -> Learned
     return learned
 
 
-LESSONS: dict[str, Lesson] = {towers.NAME: _towers, ranker.NAME: _ranker}
+def _agent(settings: Settings, running: Path | None, bars: Progress) -> Learned:
+    return tuning.lesson(settings, running, _since(settings), bars)
+
+
+LESSONS: dict[str, Lesson] = {towers.NAME: _towers, ranker.NAME: _ranker, agent.NAME: _agent}
 
 
 def _since(settings: Settings) -> str:

@@ -25,6 +25,7 @@ from models.settings import (
     MediaSettings,
     StepSettings,
     TritonSettings,
+    TuningSettings,
     UnderstandingSettings,
 )
 from serving.experiments.settings import ExperimentSettings
@@ -60,6 +61,7 @@ class Settings(BaseSettings):
     steps: StepSettings = Field(default_factory=StepSettings)
     understanding: UnderstandingSettings = Field(default_factory=UnderstandingSettings)
     agent: AgentSettings = Field(default_factory=AgentSettings)
+    tuning: TuningSettings = Field(default_factory=TuningSettings)
     flows: FlowSettings = Field(default_factory=FlowSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     feed: FeedSettings = Field(default_factory=FeedSettings)

@@ -13,6 +13,7 @@ from models.learning import agent
 from models.learning.gate import Learned
 from models.learning.questions import Told, questions_of
 from models.settings import LOCAL
+from models.viewers.memory import tokens_of
 from streams.videos import VideoTable
 
 
@@ -60,12 +61,10 @@ class Shown:
         self._bars = bars
         self._of_stage: dict[str, int] = {}
 
-    def __call__(self, stage: str, step: int, figures: dict[str, float]) -> None:
+    def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
         if stage not in self._of_stage:
-            self._of_stage[stage] = self._bars.add_task(stage, total=None)
-        # It tells last of the whole run, whose share that is.
-        total = round(step / figures["epoch"]) if step > 0 and 0 < figures.get("epoch", 0.0) <= 1 and stage == "sft" else None
-        self._bars.update(self._of_stage[stage], completed=step, **({"total": total} if total else {}))
+            self._of_stage[stage] = self._bars.add_task(stage, total=steps)
+        self._bars.update(self._of_stage[stage], completed=step)
 
 
 def base_of(settings: Settings) -> tuple[Path, str]:

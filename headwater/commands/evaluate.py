@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.commands.evaluate_ranking import ranking
+from headwater.commands.evaluate_viewers import viewers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,7 @@ def measure() -> None:
 
 
 evaluate.command()(ranking)
+evaluate.command()(viewers)
 
 
 @evaluate.command()

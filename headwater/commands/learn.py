@@ -11,30 +11,36 @@ class Model(StrEnum):
 
     TOWERS = "towers"
     RANKER = "ranker"
+    AGENT = "agent"
 
 
 def learn(
-    models: Annotated[list[Model] | None, typer.Argument(help="which ones; default: all, in this order")] = None,
+    models: Annotated[list[Model] | None, typer.Argument(help="which ones; default: all that this house has, in this order")] = None,
 ) -> None:
     """Learn from the feedback log, now, and release what passes the gate; the nodes of the API load it within seconds.
 
     A model learns from all but the newest feedback and is judged by that: towers must find more than popularity does, a ranker
-    must know more than base rates, and neither may be worse than what serves. `headwater up` does the same every few minutes
-    (learning.every_s). Needs the broker of a running house.
+    must know more than base rates, the agent must choose better than the page's own order, and none may be worse than what
+    serves. `headwater up` does the same every few minutes (learning.every_s). Needs the broker of a running house.
+
+    The agent is a language model with an adapter: it learns right answers first (SFT), then from rewards of its own (GRPO), as
+    [tuning] says; with agent.url = "local" the small model of `make llm`. A run that is ended goes on where it was; its curves
+    are on /ops, and TensorBoard's in learning.runs.
     """
     from rich.console import Console
 
     from headwater.learning import learn as run
+    from headwater.learning import lessons
     from headwater.settings import load
     from models.learning.gate import TooLittle
 
     console, settings = Console(), load()
     poor = False
-    for model in models or list(Model):
+    for name in [model.value for model in models] if models else lessons(settings):
         try:
-            run(model.value, settings, console)
+            run(name, settings, console)
         except TooLittle as error:
-            console.print(f"{model.value}: nothing to learn from: {error}", highlight=False)
+            console.print(f"{name}: nothing to learn from: {error}", highlight=False)
             poor = True
     if poor:
         raise typer.Exit(1)

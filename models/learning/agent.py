@@ -86,9 +86,9 @@ def learn(
     _begin(run, train, settings, seed)
     curves = Curves(run)
 
-    def tell(stage: str, step: int, figures: dict[str, float]) -> None:
+    def tell(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
         curves.add(stage, step, figures)
-        told(stage, step, figures)
+        told(stage, step, steps, figures)
 
     made, by_stage = _tuned(train, held, settings, base, run, thought=thought, seed=seed, told=tell, judging=judging)
     if running is not None:
@@ -147,12 +147,10 @@ def _tuned(
     if settings.epochs:
         model = sft.tune(model, tokenizer, sft.examples(train, prompts, seed=seed), settings, run, seed=seed, told=told)
         by_stage["sft"] = measured()
-        told("sft", -1, {"held_out": float(by_stage["sft"].right.mean())})
     if settings.steps:
         asked = sft.examples(train, prompts, seed=seed + 1)
         model = grpo.tune(model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told)
         by_stage["grpo"] = measured()
-        told("grpo", -1, {"held_out": float(by_stage["grpo"].right.mean())})
     model.save_pretrained(run / "adapter", selected_adapters=["default"])
     return _Made(run / "adapter", _calibration(model, tokenizer, prompts, train, judging)), by_stage
 

@@ -42,6 +42,6 @@ def told_of(stage: str, told: Told) -> Any:
     class _Tells(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
-            told(stage, state.global_step, figures)
+            told(stage, state.global_step, state.max_steps, figures)
 
     return _Tells()

@@ -14,12 +14,12 @@ from models.viewers.questions import Question
 # Where an answer goes on from, when no thought comes before it.
 UNTHOUGHT = "<think></think><answer>"
 
-# Told of each step: its stage, its number, and what was measured.
-Told = Callable[[str, int, dict[str, float]], None]
+# Told of each step: its stage, its number, how many there will be, and what was measured.
+Told = Callable[[str, int, int, dict[str, float]], None]
 Policy = dict[str, tuple[Reward, float]]
 
 
-def nobody(stage: str, step: int, figures: dict[str, float]) -> None:
+def nobody(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
     """Tell nobody."""
 
 

@@ -7,6 +7,7 @@ gladly. It can be asked whole, which of them comes next, or one by one, whether 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -40,9 +41,13 @@ class Question:
             )
 
     def cut(self, candidates: int) -> "Question":
-        """Return it with the wanted and the first others up to so many candidates, in their order."""
-        others = [row for row in range(len(self.videos)) if row != self.wanted][: candidates - 1]
-        return self._at(sorted([*others, self.wanted]))
+        """Return it with the wanted and so many others that there are `candidates`, in their order; of fewer it is a part.
+
+        Which others is drawn by the question. With the first of them, in any order, the wanted would mostly be the last.
+        """
+        others = [row for row in range(len(self.videos)) if row != self.wanted]
+        drawn = sorted(others, key=lambda row: crc32(f"{self.user_id}\0{self.at}\0{self.video_ids[row]}".encode()))
+        return self._at(sorted([*drawn[: candidates - 1], self.wanted]))
 
     def shuffled(self, rng: np.random.Generator) -> "Question":
         """Return it with its candidates in any order, so that no place tells."""

@@ -1,0 +1,131 @@
+"""Deciders compared on the questions of a data set: the agent in each of its forms, and all that need no language model."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+from headwater.language_model import adapter_of, language_model_of
+from headwater.settings import Settings
+from headwater.viewer_questions import Questions
+from models.chat import ChatServer
+from models.settings import AgentSettings
+from models.viewers.agent import UserAgent
+from models.viewers.evaluation.agents import Agent
+from models.viewers.evaluation.deciders import wordless
+from models.viewers.evaluation.judging import CANDIDATES, Judged, chance, evaluate, thresholds_of
+from models.viewers.evaluation.protocol import Words
+
+BASE = "base"
+# Longest wait for one answer: nobody waits for a page, and an answer that comes late is one.
+PATIENCE_S = 120.0
+
+
+@dataclass(frozen=True)
+class Form:
+    """One form of the agent: an adapter by its name or the base model, how long it may think, and in which words it is told."""
+
+    adapter: str
+    thought: int
+    words: Words
+
+    def named(self, *, thoughts: Sequence[int], words: Sequence[Words]) -> str:
+        """Return a name that tells it from the others."""
+        thought = f", thought {self.thought}" if len(thoughts) > 1 else ""
+        return (self.adapter or BASE) + thought + (f", {self.words.value}" if len(words) > 1 else "")
+
+
+def judged_wordless(questions: Questions) -> list[Judged]:
+    """Return what chance gets, and what those do that need no language model."""
+    judged_by, learned_from = (next(iter(of.values())) for of in (questions.judged, questions.learned))
+    asked = [each.question for each in judged_by]
+    deciders = wordless([*judged_by, *learned_from], questions.cut.train, questions.videos.get)
+    thresholds = thresholds_of([each.question for each in learned_from], deciders)
+    return [chance(asked), *evaluate(asked, deciders, thresholds=thresholds)]
+
+
+def judged_agents(
+    questions: Questions,
+    settings: Settings,
+    console: Console,
+    *,
+    thoughts: Sequence[int],
+    adapters: Mapping[str, Path],
+    within_s: float,
+) -> tuple[list[Judged], dict[str, dict[str, float]]]:
+    """Return what the base model and each adapter do, by how long they may think and in which words they are told; and counts.
+
+    Each form is asked nothing more after `within_s`; what it was not asked by then counts as wrong, as all that is not decided.
+    """
+    words = tuple(questions.judged)
+    forms = [Form(name, thought, told) for name in ("", *adapters) for thought in thoughts for told in words]
+    results: list[Judged] = []
+    counts: dict[str, dict[str, float]] = {}
+    with ExitStack() as held:
+        served = held.enter_context(language_model_of(settings, console))
+        calibrated = {name: held.enter_context(adapter_of(served, name, folder)) for name, folder in adapters.items()}
+        bars = held.enter_context(
+            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+        )
+        for form in forms:
+            name = form.named(thoughts=thoughts, words=words)
+            learned_from, asked = ([each.question for each in of[form.words]] for of in (questions.learned, questions.judged))
+            bar = bars.add_task(name, total=2 * len(learned_from) + (len(CANDIDATES) + 2) * len(asked))
+            counted: Counter[str] = Counter()
+            with _asked(served, form, counted) as agent:
+                decider = Agent(
+                    name,
+                    agent,
+                    together=served.together,
+                    within_s=within_s,
+                    calibrated=calibrated.get(form.adapter, lambda logit: logit),
+                    done=partial(bars.advance, bar),
+                )
+                thresholds = thresholds_of(learned_from, [decider])
+                results += evaluate(asked, [decider], thresholds=thresholds)
+            counts[name] = _counts(counted, decider.late, len(asked) * (len(CANDIDATES) + 2) / results[-1].took_s)
+    return results, counts
+
+
+@contextmanager
+def _asked(served: AgentSettings, form: Form, counted: Counter[str]) -> Iterator[UserAgent]:
+    settings = served.model_copy(
+        update={
+            "model": form.adapter or served.model,
+            "thought": form.thought,
+            "timeout_s": max(served.timeout_s, PATIENCE_S),
+            # A token of most models is three characters or more: a thought must not be cut off before its answer.
+            "max_tokens": max(served.max_tokens, form.thought // 2 + 32),
+        }
+    )
+    server = ChatServer(
+        settings.url,
+        settings.model,
+        api_key=settings.api_key,
+        breaker_failures=settings.breaker_failures,
+        breaker_reset_s=settings.breaker_reset_s,
+        section="agent",
+    )
+
+    def count(name: str, by: int = 1) -> None:
+        counted[name] += by
+
+    with closing(server), UserAgent(server, settings, count=count) as agent:
+        yield agent
+
+
+def _counts(counted: Counter[str], late: int, per_s: float) -> dict[str, float]:
+    """Return what became of all questions, what they cost in tokens, and how many of those judged by were answered a second."""
+    names = {
+        "answered": "agent/answered",
+        "unparseable": "agent/unparseable",
+        "unanswered": "agent/unanswered",
+        "tokens_asked": "agent_tokens/asked",
+        "tokens_answered": "agent_tokens/answered",
+    }
+    return {name: counted[key] for name, key in names.items()} | {"not_asked": late, "answers_per_s": round(per_s, 2)}
