@@ -12,10 +12,10 @@ import pyarrow.dataset as ds
 from headwater.decisions import end_canary, promote, standing
 from headwater.releases import CANARIED, announce
 from headwater.settings import Settings
-from serving.experiments.assignment import place_of
 from serving.experiments.canary import looked, write_look
 from serving.experiments.confidence import Totals
 from streams.clock import Clock, now_ms
+from streams.draw import place_of
 from streams.flows.feedback_log import FeedbackLog
 from streams.parquet_log import timestamp
 

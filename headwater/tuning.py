@@ -5,7 +5,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from deploy.local import binaries, vllm
 from headwater.settings import Settings
@@ -59,7 +59,7 @@ class Shown:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
-        self._of_stage: dict[str, int] = {}
+        self._of_stage: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
         if stage not in self._of_stage:
@@ -74,6 +74,6 @@ def base_of(settings: Settings) -> tuple[Path, str]:
         BinaryMissing: they are not there.
     """
     if settings.tuning.base:
-        return settings.tuning.base, settings.agent.model
+        return Path(settings.tuning.base), settings.agent.model
     name = vllm.MODEL if settings.agent.url in ("", LOCAL) else settings.agent.model
     return Path(binaries.language_model(settings.stack.models_dir)), name

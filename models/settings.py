@@ -122,8 +122,8 @@ class AgentSettings(BaseModel):
 class TuningSettings(BaseModel):
     """How the agent's language model learns: from answers that were right (SFT), then from the rewards of its own (GRPO)."""
 
-    base: Path | None = Field(
-        None, description="folder of the weights of agent.model, in Hugging Face's form; none: the small local model's"
+    base: str = Field(
+        "", description="folder of the weights of agent.model, in Hugging Face's form; empty: the small local model's"
     )
     questions: int = Field(
         2_000, ge=1, description="most questions learned from, the newest: more teach more, and take longer in proportion"

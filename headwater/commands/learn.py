@@ -15,7 +15,7 @@ class Model(StrEnum):
 
 
 def learn(
-    models: Annotated[list[Model] | None, typer.Argument(help="which ones; default: all that this house has, in this order")] = None,
+    models: Annotated[list[Model] | None, typer.Argument(help="which; default: all that this house has, in this order")] = None,
 ) -> None:
     """Learn from the feedback log, now, and release what passes the gate; the nodes of the API load it within seconds.
 

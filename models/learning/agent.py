@@ -218,7 +218,7 @@ def _manifest(
 
 def _surely_better(ours: Floats, others: Floats) -> bool:
     differences = ours - others
-    return float(differences.mean()) - 1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5 > 0
+    return bool(float(differences.mean()) > 1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5)
 
 
 def _verdict(by_stage: Mapping[str, Judged], figures: Mapping[str, float]) -> Verdict:

@@ -11,7 +11,8 @@ from typing import Any
 
 from datasets import Dataset
 from torch import Tensor
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from models.learning.rewards import Reward
 from models.learning.shared_prompts import log_probs, sampled
@@ -65,7 +66,7 @@ def tune(
     return trainer.model
 
 
-class _Trainer(GRPOTrainer):  # type: ignore[misc]
+class _Trainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor, None]:
@@ -76,10 +77,10 @@ class _Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         made: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        each = self.num_generations if self.model.training else self.num_generations_eval
-        equal = (made["advantages"].reshape(-1, each) == 0.0).all(dim=1)
-        self._metrics["train" if self.model.training else "eval"]["dropped_share"].append(equal.float().mean().item())
-        mask = made["completion_mask"] * (~equal).repeat_interleave(each)[:, None].to(made["completion_mask"].dtype)
+        equal = (made["advantages"].reshape(-1, self.num_generations) == 0.0).all(dim=1)
+        self._metrics["train"]["dropped_share"].append(equal.float().mean().item())
+        kept = (~equal).repeat_interleave(self.num_generations)[:, None]
+        mask = made["completion_mask"] * kept.to(made["completion_mask"].dtype)
         # Its normaliser counts only what is learned from; a step of nothing else divides by no zero.
         return made | {"completion_mask": mask, "num_items_in_batch": mask.sum().clamp(min=1)}
 
@@ -114,7 +115,7 @@ def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
     return {"prompt_ids": repeated, "completion_ids": answers, "logprobs": chances}
 
 
-def _of_rows(name: str, reward: Reward, asked: Sequence[Asked]) -> Reward:
+def _of_rows(name: str, reward: Reward, asked: Sequence[Asked]) -> Any:
     """Return a reward as TRL calls it, with what is known of each row's question as columns."""
 
     def of_rows(completions: Sequence[str], *, row: Sequence[int], **_: Any) -> list[float]:

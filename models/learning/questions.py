@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -182,4 +183,5 @@ def _watch_share(row: dict[str, Any], video: Video) -> float:
 
 
 def _ms(row: dict[str, Any]) -> int:
-    return round(row["served_at"].timestamp() * 1000)
+    served_at: datetime = row["served_at"]
+    return round(served_at.timestamp() * 1000)

@@ -30,7 +30,8 @@ def tune(
 ) -> Any:
     """Return the model with an adapter that learned the right answers; it goes on where a run in this folder was ended."""
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     data = Dataset.from_list([{"prompt": each.prompt, "completion": each.right + tokenizer.eos_token} for each in asked])
     trainer = SFTTrainer(

@@ -32,14 +32,14 @@ def resumable(folder: Path) -> str | None:
     """Return the newest checkpoint in a folder from which a run can go on, None where there is none."""
     from transformers.trainer_utils import get_last_checkpoint
 
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call, no-any-return]
 
 
 def told_of(stage: str, told: Told) -> Any:
     """Return a callback that tells of each step's figures."""
     from transformers import TrainerCallback
 
-    class _Tells(TrainerCallback):  # type: ignore[misc]
+    class _Tells(TrainerCallback):
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
             figures = {name: float(value) for name, value in (logs or {}).items() if isinstance(value, int | float)}
             told(stage, state.global_step, state.max_steps, figures)

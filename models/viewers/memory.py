@@ -50,28 +50,35 @@ class Seen:
 def words_of(
     viewer: ViewerFeatures, find: Callable[[str], Video | None], *, now_ms: int, tokens: int, count: Callable[[str], int]
 ) -> str:
-    """Return a viewer in words of at most so many `tokens`, as `count` counts them: the newest videos are the last to go.
+    """Return a viewer in words of at most so many `tokens`, as `count` counts them: the oldest videos are the first to go.
 
     Videos that `find` does not know, being gone, are left out. Of a new viewer it says that they are new.
     """
     seen = list(seen_by(viewer.history, find, now_ms=now_ms))
-    lines = [*_tastes(viewer), *_session(viewer.activity, now_ms), *_by_topic(seen)]
+    heading = "Last videos, the newest first:"
+    lines = [*_tastes(viewer), *_by_topic(seen), *_session(viewer.activity, now_ms)]
     recent = [_line(each) for each in seen[:MOST_VIDEOS]]
     if not lines and not recent:
         return "A new viewer, of whom nothing is known yet."
-    # From the newest on, and before what sums up the old: a model that must do with little does best with what came last.
+    # What says most in few words first; how long a sitting is says least of what comes next.
+    about: list[str] = []
     kept: list[str] = []
-    heading = "Last videos, the newest first:"
+
+    def told(about: list[str], kept: list[str]) -> str:
+        return "\n".join([*about, heading, *kept] if kept else about)
+
+    for line in lines[: len(lines) - bool(viewer.activity)]:
+        if count(told([*about, line], kept)) <= tokens:
+            about.append(line)
     for line in recent:
-        if count("\n".join([heading, *kept, line])) > tokens:
+        # From the newest on: the oldest are the first to go.
+        if count(told(about, [*kept, line])) > tokens:
             break
         kept.append(line)
-    about: list[str] = []
-    for line in lines:
-        if count("\n".join([*about, line, heading, *kept])) > tokens:
-            break
-        about.append(line)
-    return "\n".join([*about, heading, *kept] if kept else about)
+    for line in lines[len(lines) - bool(viewer.activity) :]:
+        if count(told([*about, line], kept)) <= tokens:
+            about.append(line)
+    return told(about, kept)
 
 
 def tokens_of(text: str) -> int:
@@ -147,7 +154,7 @@ def _by_topic(seen: list[Seen]) -> Iterator[str]:
 
 
 def _topics(seen: Iterator[Seen]) -> list[tuple[str, int]]:
-    counts = Counter(each.video.topics[0] if each.video.topics else "other" for each in seen)
+    counts = Counter(topic for each in seen for topic in each.video.topics[:MOST_TOPICS] or ("other",))
     # Ties by name: the same viewer is the same words, for the server's cache and for a model that learned by them.
     return sorted(counts.items(), key=lambda topic: (-topic[1], topic[0]))[:MOST_TOPICS]
 
