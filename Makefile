@@ -11,7 +11,7 @@ help:  ## show this
 setup:  ## both environments and the exported models; does nothing where nothing changed
 	@deploy/local/setup.sh
 
-llm:  ## the same, and vLLM with a small language model, for understanding.url = "local"
+llm:  ## the same, and vLLM with a small language model, for understanding.url or agent.url = "local"
 	@deploy/local/setup.sh llm
 
 demo: setup  ## the whole loop, live in the terminal: real events, real clips, an audience

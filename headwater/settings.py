@@ -119,6 +119,8 @@ class Settings(BaseSettings):
                 asking.url, asking.model = f"http://{endpoints.vllm}", vllm.MODEL
         if self.understanding.url == LOCAL and endpoints.vllm:
             filled.understanding.sees_frames = False
+        if self.agent.url == LOCAL and endpoints.vllm:
+            filled.agent.judged = min(self.agent.judged, vllm.JUDGED)
         return filled
 
 

@@ -91,7 +91,8 @@ class AgentSettings(BaseModel):
         20,
         ge=1,
         le=200,
-        description="videos of a pool that the model judges for a plan, the first; the others follow as they were",
+        description="videos of a pool that the model judges for a plan, the first (8 at most by the stack's own server); the "
+        "others follow as they were",
     )
     together: int = Field(
         16, ge=1, description="questions about one viewer that are asked at once: a server answers them in one batch"

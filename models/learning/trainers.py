@@ -32,7 +32,7 @@ def resumable(folder: Path) -> str | None:
     """Return the newest checkpoint in a folder from which a run can go on, None where there is none."""
     from transformers.trainer_utils import get_last_checkpoint
 
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call, no-any-return]
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None  # type: ignore[no-untyped-call]
 
 
 def told_of(stage: str, told: Told) -> Any:

@@ -49,6 +49,21 @@ def test_it_serves_the_exported_model_on_loopback_with_adapters(installed: tuple
     assert server.environment["VLLM_CACHE_ROOT"] == str(tmp_path / "vllm")
 
 
+@pytest.mark.parametrize(
+    ("told", "computed"),
+    [
+        ("flags\t: fpu avx2 avx512f", "float32"),
+        ("flags\t: avx512f avx512_bf16", "bfloat16"),
+        ("flags\t: amx_bf16 amx_tile", "bfloat16"),
+        ("BogoMIPS\t: 50.00", "float32"),
+    ],
+)
+def test_it_computes_in_numbers_that_the_processor_knows(tmp_path: Path, told: str, computed: str):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{told}\n")
+    assert vllm.number_format(tmp_path / "cpuinfo") == computed
+    assert vllm.number_format(tmp_path / "none") == "float32"
+
+
 @pytest.mark.parametrize("missing", ["bin/python", "lib/libiomp5.so", "setup.stamp"])
 def test_an_environment_that_is_missing_or_unfinished_says_make_llm(installed: tuple[Path, Path], tmp_path: Path, missing: str):
     (installed[0] / missing).unlink()

@@ -26,11 +26,12 @@ def test_models_that_were_not_exported_are_a_failure_with_their_cure(tmp_path: P
     assert "python -m models.export" in finding.advice
 
 
-def test_a_language_model_is_looked_for_only_where_it_is_wanted(tmp_path: Path):
+@pytest.mark.parametrize("section", ["understanding", "agent"])
+def test_a_language_model_is_looked_for_only_where_it_is_wanted(tmp_path: Path, section: str):
     stack = {"vllm_env": tmp_path / "nowhere", "models_dir": tmp_path / "none"}
     without = Settings.model_validate({"var": tmp_path, "stack": stack})
     assert not {"vllm program", "language model"} & {finding.what for finding in examine(without)}
-    wanted = Settings.model_validate({"var": tmp_path, "stack": stack, "understanding": {"url": "local"}})
+    wanted = Settings.model_validate({"var": tmp_path, "stack": stack, section: {"url": "local"}})
     for what in ("vllm program", "language model"):
         finding = of(examine(wanted), what)
         assert finding.state == "fail"

@@ -56,14 +56,17 @@ def test_the_stacks_own_language_model_takes_the_place_of_the_one_named():
     assert understanding.model == "SmolLM2-135M-Instruct"
 
 
-def test_the_agent_takes_the_stacks_own_language_model_and_leaves_the_other_as_it_is():
-    write("[agent]\nurl = 'local'\n[understanding]\nurl = 'http://vllm:8000'")
+@pytest.mark.parametrize("both", [False, True])
+def test_one_language_model_of_the_stack_serves_whoever_asks_for_it(both: bool):
+    write("[agent]\nurl = 'local'\n" + "[understanding]\nurl = 'local'\n" * both)
     assert load().wants_vllm
     with Claim(Path("var")) as claim:
         claim.publish(msgspec.structs.replace(ENDPOINTS, vllm="127.0.0.1:5"))
         settings = load()
     assert (settings.agent.url, settings.agent.model) == ("http://127.0.0.1:5", "SmolLM2-135M-Instruct")
-    assert (settings.understanding.url, settings.understanding.sees_frames) == ("http://vllm:8000", True)
+    assert settings.agent.judged == 8
+    assert settings.understanding.url == ("http://127.0.0.1:5" if both else "")
+    assert not settings.wants_vllm
 
 
 def test_a_stack_without_a_language_model_leaves_it_wanted():

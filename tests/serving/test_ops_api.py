@@ -12,7 +12,7 @@ from serving.api import create_app
 from serving.experiments.settings import ExperimentSettings
 from serving.ops.probes import Answer, Probe
 from serving.purges import USER_STORES
-from streams.events import DeadLetter, Heartbeat, Purged, Supervised
+from streams.events import DeadLetter, Heartbeat, ModelState, Purged, Supervised
 from streams.follower import Followed
 from streams.topics import DEAD_LETTERS, HEARTBEATS, PURGES
 from tests.serving.test_experiment_analysis import EXPERIMENT, page
@@ -49,6 +49,10 @@ def busy_node(world) -> None:
     heard(world, "flow-profile", at=world.now, positions=positions, freshness_ms=(8.0, 20.0), rss_bytes=5, cpu_share=0.5)
     counters = {"step/read/late": 1, "step_ms/glance": 1500, "encoder/text_encoder/ok": 7, "encoder_ms/text_encoder": 250}
     heard(world, "flow-perceive", at=world.now, counters=counters)
+    counters = {"agent_plan/made": 3, "agent_plan_ms": 4500, "agent/answered": 60, "agent_tokens/asked": 9000}
+    counters |= {"agent_adapter/refused": 1, "agent_swap_ms": 120}
+    models = (ModelState("agent", "v1", world.now - 120_000, refused="v2: expected a rank of at most 16, got 32"),)
+    heard(world, "flow-rerank", at=world.now, counters=counters, models=models)
     heard(world, "api", at=world.now, pid=7, rss_bytes=6)
     letter = DeadLetter(origin="uploads", partition=0, offset=1, reason="r", payload=b"{", failed_at=world.now, flow="perceive")
     world.node.ops.follow([Followed(DEAD_LETTERS, letter.letter_id, letter, world.now)])
@@ -56,6 +60,25 @@ def busy_node(world) -> None:
     world.node.ops.offsets(BrokerInMemory(interactions=100, slates=5))()
     world.now += 500
     world.node.ops.tick({"broker": Answer(True, "answers", 1.5), "redis": Answer(False, "refused", None)})
+
+
+async def test_operators_see_which_adapter_of_the_agent_serves_and_why_another_does_not(world):
+    busy_node(world)
+    async with client(world) as http:
+        view = (await http.get("/v1/ops")).json()
+        metrics = (await http.get("/metrics")).text
+    agent = next(server for server in view["servers"] if server["name"] == "agent")
+    assert not agent["ok"]
+    assert agent["detail"] == "v1, loaded 2 min ago; refused v2: expected a rank of at most 16, got 32"
+    for line in (
+        'headwater_agent_plans_total{outcome="made"} 3.0',
+        "headwater_agent_plan_seconds_total 4.5",
+        'headwater_agent_decisions_total{outcome="answered"} 60.0',
+        'headwater_agent_tokens_total{kind="asked"} 9000.0',
+        'headwater_agent_adapters_total{outcome="refused"} 1.0',
+        "headwater_agent_swap_seconds_total 0.12",
+    ):
+        assert line in metrics
 
 
 async def test_the_view_has_every_flow_server_and_topic(world):
@@ -71,7 +94,7 @@ async def test_the_view_has_every_flow_server_and_topic(world):
     )
     assert flows["perceive"]["dead_letters"] == 1
     servers = {server["name"]: server for server in view["servers"]}
-    assert set(servers) == {"broker", "redis", "api", "supervisor"}
+    assert set(servers) == {"broker", "redis", "api", "supervisor", "agent"}
     assert (servers["redis"]["ok"], servers["redis"]["restarts"], servers["redis"]["detail"]) == (False, 2, "refused")
     assert (servers["broker"]["ok"], servers["broker"]["answered_ms"], servers["broker"]["restarts"]) == (True, 1.5, None)
     assert {topic["name"]: topic["events"] for topic in view["topics"]} == {"interactions": 100, "slates": 5}
