@@ -78,6 +78,7 @@ def run_api(settings: Settings) -> None:
         settings.telemetry,
         settings.triton,
         settings.experiments,
+        settings.learning,
     )
 
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from uuid_utils import uuid7
 
 from models.ranking.ranker import Ranker
-from models.settings import MediaSettings
+from models.settings import LearningSettings, MediaSettings
 from serving.experiments.outcomes import ExperimentOutcomes
 from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed, build_feed
@@ -20,6 +20,7 @@ from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.models import Loads, Models, Served, policy_name
 from serving.ops.exporter import OpsCollector
+from serving.ops.learning import Learning
 from serving.ops.ops import Ops
 from serving.progress import Progress
 from serving.purges import Purges, Store
@@ -78,6 +79,7 @@ class Node:
         tracer: Tracer = UNTRACED,
         ranker: Callable[[], Ranker | None] | None = None,
         experiments: ExperimentSettings | None = None,
+        learning: LearningSettings | None = None,
     ) -> None:
         self.api = api
         self.feed_settings = feed
@@ -110,6 +112,7 @@ class Node:
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
         self.files = ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="files")
         self._letters = ThreadPoolExecutor(1, thread_name_prefix="letters")
+        self.learning = Learning(learning)
         self.ops = Ops(self.feed, feed, self.metrics, lambda: self.streams.open, clock, self.models, self.experiments)
         self.metrics.add(OpsCollector(self.ops))
         self.metrics.watch("catalogue_videos", "videos that may be shown", lambda: len(self.feed.catalogue))

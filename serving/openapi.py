@@ -10,13 +10,14 @@ from serving import inputs, outputs
 from serving.errors import ErrorAnswer
 from serving.node import Check
 from serving.ops import view
+from serving.ops.learning import LearningView
 from serving.progress import Step
 
 _TYPES = (
     inputs.SessionIn, outputs.SessionView, outputs.Alive, outputs.Ready, Step,
     inputs.UploadIn, inputs.InteractionIn, inputs.InstructionIn, outputs.UploadAccepted, outputs.InteractionsAccepted,
     outputs.EventAccepted, outputs.FeedPage, outputs.VideoView, outputs.VideoViews, outputs.Forgotten, ErrorAnswer, Check,
-    view.OpsView, view.History, view.Sample, view.Letters, view.LetterView, view.PurgeView,
+    view.OpsView, view.History, view.Sample, view.Letters, view.LetterView, view.PurgeView, LearningView,
 )  # fmt: skip
 _TEMPLATE = "#/components/schemas/{name}"
 

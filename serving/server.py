@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits
 
 from feature_repo.settings import FeatureStoreSettings
-from models.settings import MediaSettings, TritonSettings
+from models.settings import LearningSettings, MediaSettings, TritonSettings
 from serving.api import create_app
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
@@ -63,6 +63,7 @@ def serve(
     telemetry: TelemetrySettings,
     triton: TritonSettings,
     experiments: ExperimentSettings,
+    learning: LearningSettings,
 ) -> None:
     """Serve until SIGTERM or SIGINT: then requests in flight are answered, and what was accepted is flushed.
 
@@ -76,7 +77,7 @@ def serve(
     with ExitStack() as held:
         # The feed's matrices are small: a second thread of the linear algebra costs more waiting than it saves.
         held.enter_context(threadpool_limits(1, user_api="blas"))
-        app = held.enter_context(application(api, feed, kafka, features, media, telemetry, triton, experiments))
+        app = held.enter_context(application(api, feed, kafka, features, media, telemetry, triton, experiments, learning))
         GracefulServer(
             uvicorn.Config(
                 app,
@@ -108,6 +109,7 @@ def application(
     telemetry: TelemetrySettings | None = None,
     triton: TritonSettings | None = None,
     experiments: ExperimentSettings | None = None,
+    learning: LearningSettings | None = None,
 ) -> Iterator[FastAPI]:
     """Give the application with real clients; what it holds is flushed and closed in the end."""
     # Feast takes seconds to import: whoever needs only the settings of this room shall not wait for it.
@@ -133,6 +135,7 @@ def application(
             telemetry=telemetry,
             tracer=tracer,
             experiments=experiments,
+            learning=learning,
         )
         held.enter_context(closing(node.feed.viewers))
         readiness.followers = {

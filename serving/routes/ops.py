@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from serving.node import Node
 from serving.openapi import Json, answers, content, ref, stream_of
+from serving.ops.learning import LearningView
 from serving.ops.view import History, OpsView, PurgeView, Sample
 from serving.sse import EventStream, event_stream
 
@@ -25,6 +26,11 @@ def routes(node: Node) -> APIRouter:
     async def history() -> Response:
         """Every series, one value a second; null where nothing was measured."""
         return Response(await asyncio.to_thread(ops.history), media_type=Json.media_type)
+
+    @router.get("/v1/ops/learning", response_class=Json, responses=answers(200, LearningView), summary="What was learned")
+    async def learning() -> Json:
+        """What serves of each model and its canary, the newest decisions, and at most 500 points of each curve."""
+        return Json(await asyncio.to_thread(node.learning.view))
 
     @router.get(
         "/v1/ops/stream", response_class=EventStream, responses=stream_of("sample", Sample, 503), summary="Follow how it is"

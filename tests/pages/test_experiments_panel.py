@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from models.settings import MediaSettings
+from models.settings import LearningSettings, MediaSettings
 from serving.api import create_app
 from serving.experiments.settings import ExperimentSettings
 from serving.node import Check, Node
@@ -67,7 +67,7 @@ class Served:
 
 
 @contextmanager
-def serving(media: Path, experiments: ExperimentSettings | None) -> Iterator[Served]:
+def serving(media: Path, experiments: ExperimentSettings | None, learning: LearningSettings | None = None) -> Iterator[Served]:
     """Give a node without servers, on a port of its own."""
 
     async def checks() -> list[Check]:
@@ -81,6 +81,7 @@ def serving(media: Path, experiments: ExperimentSettings | None) -> Iterator[Ser
         viewers=StoredViewers(),
         checks=checks,
         experiments=experiments,
+        learning=learning,
     )
     server = uvicorn.Server(uvicorn.Config(create_app(node), port=0, log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run)

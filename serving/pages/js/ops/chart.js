@@ -1,4 +1,4 @@
-// One plot over time: uPlot with the page's type and colours, budgets as dashed lines, restarts as marks, and a legend with live values.
+// One plot over time, or over steps: uPlot with the page's type and colours, budgets as dashed lines, restarts as marks, and a legend with live values.
 
 import uPlot from "/static/vendor/uplot/uPlot.esm.js";
 
@@ -9,7 +9,6 @@ import { clock, NONE, text } from "./format.js";
 import { TERMS } from "./glossary.js";
 import { term } from "./help.js";
 
-const SYNC = "ops";
 const HEIGHT = 168;
 // Past eight lines colours come again, dashed.
 const DASHES = [[], [6, 3], [2, 3]];
@@ -20,16 +19,24 @@ const LABEL_HEIGHT_PX = 14;
 const LABEL_GAP_PX = 70;
 const AXIS_PX = 58;
 
+// What a plot is drawn over: time in seconds, of which views tell in ms, or steps, of which the newest value never ages.
+const TIME = {
+  sync: "ops", words: "over time", unit: 1000, stale: STALE_S, at: (second) => clock(second * 1000),
+  tick: (second, { from, to }) => clock(second * 1000).slice(-8, to - from > 400_000 ? -3 : undefined),
+};
+const STEPS = { sync: "steps", words: "by step", unit: 1, stale: Infinity, at: (step) => `step ${step}`, tick: (step) => (Number.isInteger(step) ? String(step) : "") };
+
 const colourOf = (position) => colours[`series-${(position % 8) + 1}`];
 const dashOf = (position) => DASHES[Math.floor(position / 8) % DASHES.length];
 
 /**
- * A plot of `lines` ({name, label}). `budgets`: {at, label}; `top`: the least upper end of the y axis.
+ * A plot of `lines` ({name, label}). `budgets`: {at, label}; `top`: the least upper end of the y axis; `by`: "time" or "step".
  * Returns {element, draw(data, {from, to, restarts}), repaint()}; times are Unix ms, `data` is uPlot's.
  */
-export function chart({ id, lines, format, budgets = [], top = 0, note = "" }) {
+export function chart({ id, lines, format, budgets = [], top = 0, note = "", by = "time" }) {
+  const over = by === "time" ? TIME : STEPS;
   const at = h("span", { class: "chart-at" });
-  const canvas = h("div", { class: "chart-canvas", role: "img", tabindex: "0", "aria-label": `${TERMS[id].label} over time` });
+  const canvas = h("div", { class: "chart-canvas", role: "img", tabindex: "0", "aria-label": `${TERMS[id].label} ${over.words}` });
   const values = lines.map(() => h("span", { class: "legend-value" }, NONE));
   const shown = lines.map(() => true);
   let view = { from: 0, to: 1, restarts: [] };
@@ -63,13 +70,13 @@ export function chart({ id, lines, format, budgets = [], top = 0, note = "" }) {
       height: HEIGHT,
       padding: [10, 20, 0, 0],
       legend: { show: false },
-      cursor: { sync: { key: SYNC }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
+      cursor: { sync: { key: over.sync }, drag: { x: false, y: false }, y: false, points: { size: 7 } },
       scales: {
-        x: { time: true, range: () => [view.from / 1000, view.to / 1000] },
-        y: { range: (_, __, most) => [0, Math.max(top, (most ?? 0) * 1.12) || 1] },
+        x: { time: by === "time", range: () => [view.from / over.unit, view.to / over.unit] },
+        y: { range: (_, least, most) => [Math.min(0, (least ?? 0) * 1.12), Math.max(top, (most ?? 0) * 1.12) || 1] },
       },
       axes: [
-        { ...axis, size: 26, space: 64, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => clock(tick * 1000).slice(-8, view.to - view.from > 400_000 ? -3 : undefined)) },
+        { ...axis, size: 26, space: 64, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => over.tick(tick, view)) },
         { ...axis, size: widthOf, space: 34, grid, values: (_, ticks) => ticks.map((tick) => text(format(tick))) },
       ],
       series: [{}, ...lines.map((line, position) => ({
@@ -88,9 +95,9 @@ export function chart({ id, lines, format, budgets = [], top = 0, note = "" }) {
   function tell() {
     const row = plot?.cursor.idx ?? null;
     const pointed = row !== null && plot.cursor.left >= 0;
-    setText(at, pointed ? clock(data[0][row] * 1000) : "");
+    setText(at, pointed ? over.at(data[0][row]) : "");
     lines.forEach((_, position) => {
-      const value = pointed ? data[position + 1][row] : newest(data[0], data[position + 1], view.to / 1000);
+      const value = pointed ? data[position + 1][row] : newest(data[0], data[position + 1], view.to / over.unit - over.stale);
       setText(values[position], text(format(value ?? null)));
     });
   }
@@ -117,14 +124,14 @@ export function chart({ id, lines, format, budgets = [], top = 0, note = "" }) {
       else if (canvas.clientWidth) build();
       tell();
       const now = lines.map((line, position) => `${line.label} ${values[position].textContent}`).join(", ");
-      setAttribute(canvas, "aria-label", `${TERMS[id].label} over time; now ${now}. Arrow keys read earlier values.`);
+      setAttribute(canvas, "aria-label", `${TERMS[id].label} ${over.words}; now ${now}. Arrow keys read earlier values.`);
     },
     repaint: () => plot?.redraw(),
   };
 }
 
-function newest(seconds, column, until) {
-  for (let row = column.length - 1; row >= 0 && until - seconds[row] < STALE_S; row -= 1) {
+function newest(places, column, since) {
+  for (let row = column.length - 1; row >= 0 && places[row] > since; row -= 1) {
     if (column[row] !== null) return column[row];
   }
   return null;

@@ -67,6 +67,18 @@ export const TERMS = {
   metric_skips: { label: "Skips", means: "Share of videos looked at that were skipped: fewer are better." },
   metric_reports: { label: "Reports", means: "Share of videos looked at that were reported: fewer are better." },
 
+  // learning
+  learning: { label: "Learning", means: "What serves of each model, and what was decided about what it learned. Whatever passes the gate was measured to be better on the newest feedback.", bad: "Refused again and again: its reason is below. headwater releases rollback takes back what serves." },
+  pinned: { label: "Pinned", means: "This version serves, whatever is learned, until headwater releases unpin." },
+  canary: { label: "Canary", means: "A newer version that only a share of viewers gets (learning.canary_share) until it has shown itself. Surely worse it is rolled back on its own, else all get it after learning.canary_s.", bad: "An interval below 0: it is rolled back within a minute." },
+  decision: { label: "Decision", means: "What became of it. Refused: the gate did not let it pass. Held back: it passed, but a version is pinned or a canary runs. Rolled back: it serves nobody, and is not released again." },
+  learning_run: { label: "Newest run of the agent's learning", means: "What the agent's language model learned from: first answers to imitate (SFT), then answers of its own and what they were worth (GRPO)." },
+  learning_reward: { label: "Reward and its parts", means: "What the model's answers were worth in the mean, and each part of it before it is weighed.", bad: "Form or another part grows while accuracy falls: it learns to please the measure." },
+  learning_loss: { label: "Loss", means: "How badly the answers to imitate are predicted; held out: of questions that it does not learn from.", bad: "Held out rises while the loss falls: it learns by heart." },
+  learning_kl: { label: "KL", means: "How far the model has gone from the one that it began as.", bad: "Climbing without end: it forgets what it knew; a larger weight of the KL holds it." },
+  learning_length: { label: "Length of answers", means: "Tokens of an answer in the mean.", bad: "Growing without a better reward: it talks for the sake of talking." },
+  learning_dropped: { label: "Dropped groups", means: "Share of questions whose answers were all worth the same, so that nothing is learned from them.", bad: "Near 100%: the questions are too easy or too hard." },
+
   // letters and purges
   dead_letters: { label: "Dead letters", means: "Input that could not be used, kept with its reason, origin and bytes. It stopped nothing else.", bad: "Fix the cause, then replay: what was counted already counts once all the same." },
   purges: { label: "Takedowns and erasures", means: "What each store proved about a video taken down or a viewer forgotten. Purged: it is gone. Pending: no answer yet. Expires: the store forgets by its retention.", bad: "Pending for more than a minute: the flow that owns the store is down; it purges when it is back." },

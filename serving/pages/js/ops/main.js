@@ -10,6 +10,7 @@ import { ago } from "./format.js";
 import { health } from "./health.js";
 import * as help from "./help.js";
 import { Witness } from "./incidents.js";
+import { learning } from "./learning.js";
 import { letters } from "./letters.js";
 import { now } from "./now.js";
 import { plots, restartsOf } from "./plots.js";
@@ -53,6 +54,7 @@ function makeParts() {
     catalogue: catalogue(part("catalogue")),
     stages: stages(part("feed")),
     experiments: experiments(part("experiments")),
+    learning: learning(part("learning")),
     letters: letters(part("dead-letters"), { onFound: (found) => (known.letters = found.letters) }),
     purges: purges(part("purges"), { onFound: (found) => (known.purges = found) }),
   };
@@ -73,7 +75,7 @@ function render() {
   setAttribute(document.body, "data-state", connection.name === "down" ? "down" : "live");
   top.update(view);
   for (const name of ["now", "flows", "plots", "catalogue", "stages", "experiments"]) shown[name].update(view);
-  document.querySelectorAll("[aria-busy]").forEach((section) => !section.matches("#dead-letters, #purges") && setAttribute(section, "aria-busy", null));
+  document.querySelectorAll("[aria-busy]").forEach((section) => !section.matches("#learning, #dead-letters, #purges") && setAttribute(section, "aria-busy", null));
   document.querySelector('.top-nav [href="#experiments"]').hidden = !view.experiments.length;
   part("quiet").hidden = view.events_accepted > 0 || view.catalogue.videos > 0;
   setText(part("version"), `Headwater ${view.version} · policy ${view.policy_version}`);
@@ -106,10 +108,11 @@ function tell() {
 }
 
 function refreshLists() {
-  const moved = view.topics.filter((topic) => ["dead-letters", "purges"].includes(topic.name)).map((topic) => topic.events).join() + `,${view.dead_letters_open}`;
+  const moved = view.topics.filter((topic) => ["dead-letters", "purges", "releases"].includes(topic.name)).map((topic) => topic.events).join() + `,${view.dead_letters_open}`;
   const every = known.purges.some((purge) => !purge.complete) ? PENDING_EVERY_MS : LISTS_EVERY_MS;
   if (moved === asked.moved && Date.now() - asked.at < every) return;
   asked = { at: Date.now(), moved };
+  shown.learning.refresh();
   shown.letters.refresh();
   shown.purges.refresh();
 }
