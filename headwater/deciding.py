@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -20,6 +21,7 @@ from models.viewers.evaluation.agents import Agent
 from models.viewers.evaluation.deciders import wordless
 from models.viewers.evaluation.judging import CANDIDATES, Judged, chance, evaluate, thresholds_of
 from models.viewers.evaluation.protocol import Words
+from streams.ports import Count
 
 BASE = "base"
 # Longest wait for one answer: nobody waits for a page, and an answer that comes late is one.
@@ -77,23 +79,25 @@ def judged_agents(
             learned_from, asked = ([each.question for each in of[form.words]] for of in (questions.learned, questions.judged))
             bar = bars.add_task(name, total=2 * len(learned_from) + (len(CANDIDATES) + 2) * len(asked))
             counted: Counter[str] = Counter()
-            with _asked(served, form, counted) as agent:
+            count = _adding_to(counted)
+            with _asked(served, form, count) as agent:
                 decider = Agent(
                     name,
                     agent,
                     together=served.together,
                     within_s=within_s,
                     calibrated=calibrated.get(form.adapter, lambda logit: logit),
+                    count=count,
                     done=partial(bars.advance, bar),
                 )
                 thresholds = thresholds_of(learned_from, [decider])
                 results += evaluate(asked, [decider], thresholds=thresholds)
-            counts[name] = _counts(counted, decider.late, len(asked) * (len(CANDIDATES) + 2) / results[-1].took_s)
+            counts[name] = _counts(counted, len(asked) * (len(CANDIDATES) + 2) / results[-1].took_s)
     return results, counts
 
 
 @contextmanager
-def _asked(served: AgentSettings, form: Form, counted: Counter[str]) -> Iterator[UserAgent]:
+def _asked(served: AgentSettings, form: Form, count: Count) -> Iterator[UserAgent]:
     settings = served.model_copy(
         update={
             "model": form.adapter or served.model,
@@ -111,21 +115,29 @@ def _asked(served: AgentSettings, form: Form, counted: Counter[str]) -> Iterator
         breaker_reset_s=settings.breaker_reset_s,
         section="agent",
     )
-
-    def count(name: str, by: int = 1) -> None:
-        counted[name] += by
-
     with closing(server), UserAgent(server, settings, count=count) as agent:
         yield agent
 
 
-def _counts(counted: Counter[str], late: int, per_s: float) -> dict[str, float]:
+def _adding_to(counted: Counter[str]) -> Count:
+    """Return what adds to a counter from any thread."""
+    lock = Lock()
+
+    def count(name: str, by: int = 1) -> None:
+        with lock:
+            counted[name] += by
+
+    return count
+
+
+def _counts(counted: Counter[str], per_s: float) -> dict[str, float]:
     """Return what became of all questions, what they cost in tokens, and how many of those judged by were answered a second."""
     names = {
         "answered": "agent/answered",
         "unparseable": "agent/unparseable",
         "unanswered": "agent/unanswered",
+        "not_asked": "agent/not_asked",
         "tokens_asked": "agent_tokens/asked",
         "tokens_answered": "agent_tokens/answered",
     }
-    return {name: counted[key] for name, key in names.items()} | {"not_asked": late, "answers_per_s": round(per_s, 2)}
+    return {name: counted[key] for name, key in names.items()} | {"answers_per_s": round(per_s, 2)}

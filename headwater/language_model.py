@@ -1,7 +1,7 @@
 """A language model and its adapters, for a command that needs nothing else: one that runs, or is configured, or its own."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ from rich.console import Console
 
 from deploy.local import binaries
 from deploy.local.stack import Stack
-from deploy.local.vllm import LORA_RANK
 from headwater.encoders import NOWHERE
 from headwater.settings import BadSettings, Settings
 from models.settings import LOCAL, AgentSettings
@@ -72,13 +71,14 @@ def adapter_of(agent: AgentSettings, name: str, folder: Path) -> Iterator[Callab
         raise policy.BadPolicy(f"{folder}: expected an adapter, a folder with {policy.CONFIG}, got none")
     calibrated: Callable[[float], float] = policy.Calibration()
     if (folder / policy.MANIFEST).is_file():
-        most = LORA_RANK if agent.url.startswith("http://127.0.0.1") else float("inf")
-        calibrated = policy.read(folder, base_model=agent.model, most_rank=most).calibration
+        calibrated = policy.read(folder, base_model=agent.model).calibration
     _asked(agent, "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder.resolve())})
     try:
         yield calibrated
     finally:
-        _asked(agent, "POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        # One that is gone has no adapter, and why it went matters more.
+        with suppress(ConnectionError):
+            _asked(agent, "POST", "/v1/unload_lora_adapter", {"lora_name": name})
 
 
 def _checked(agent: AgentSettings) -> AgentSettings:

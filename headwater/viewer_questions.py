@@ -27,6 +27,8 @@ from streams.videos import video_of
 
 # Of each step's softmax, as `evaluate ranking` has it.
 SOFTMAX = 4_096
+# Longest wait for some titles: nobody waits for a page, and one that is too late ends the whole run.
+PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ def questions_of(
 def perceived(uploads: Sequence[Upload], settings: Settings, console: Console) -> dict[str, Video]:
     """Return videos by id, as their titles are perceived, by the servers that run or are configured, or by some of its own."""
     videos: dict[str, Video] = {}
+    patient = settings.triton.model_copy(update={"timeout_s": max(settings.triton.timeout_s, PATIENCE_S)})
+    settings = settings.model_copy(update={"triton": patient})
     with perception_of(wordless(settings), console) as (encoders, understanding), _bars(console) as bars:
         agent = PerceptionAgent(encoders, understanding, settings.media)
         batches = [uploads[start : start + TITLES_AT_ONCE] for start in range(0, len(uploads), TITLES_AT_ONCE)]

@@ -54,7 +54,7 @@ def viewers(
 
     Each viewer's last watch is to be told from others of a recommender's list, 1 of 4 and 1 of 5, by the videos watched before;
     and it and one other are each asked about alone: will they like it? Beside the agent stand chance, popularity, interests,
-    the recommender's own order, and that turned round, which knows how the others were found and nothing of the viewer.
+    the recommender's own order, and that reversed, which knows how the others were found and nothing of the viewer.
 
     [b]The language model[/b] is the vLLM of agent.url: one that runs, or with HEADWATER_AGENT__URL=local one of its own (`make
     llm`). Without any, give --without-agent.

@@ -86,10 +86,10 @@ def test_viewers_of_a_folder_are_asked_about_without_a_language_model(
     assert told.exit_code == 0, told.output
     rows = json.loads(told.stdout.splitlines()[-1])
     assert (rows["viewers"], rows["learned viewers"], rows["others"]) == ("50", "20", "first, by title_knn")
-    names = ["chance", "recommender", "recommender turned round", "popular", "interests"]
+    names = ["chance", "recommender", "reversed order", "popular", "interests"]
     assert [name for name in rows if isinstance(rows[name], dict)] == names
     assert rows["chance"]["segments"]["all"]["one_of_4"] == [0.25, 0.25, 0.25]
-    ours, round_ = (rows[name]["segments"]["all"]["wanted_likelier"] for name in ("recommender", "recommender turned round"))
+    ours, round_ = (rows[name]["segments"]["all"]["wanted_likelier"] for name in ("recommender", "reversed order"))
     assert ours[1] <= ours[0] <= ours[2]
     assert ours[0] + round_[0] == pytest.approx(1, abs=1e-3)
     assert list(rows["interests"]["over"]) == ["recommender"]

@@ -1,6 +1,7 @@
-"""A language model for a command: what is said where there is none, and adapters that come and go."""
+"""A language model for a command: what is said where there is none, adapters that come and go, and each form of it judged."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,23 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 
 from deploy.local.binaries import BinaryMissing
+from headwater.deciding import judged_agents
 from headwater.language_model import adapter_of, expected, language_model_of
 from headwater.settings import BadSettings, Settings
+from headwater.viewer_questions import Questions
+from models.ranking.evaluation.baselines.popular import Popular
+from models.ranking.evaluation.leave_one_out import split
 from models.viewers import policy
+from models.viewers.evaluation.asked import asked, moments
+from models.viewers.evaluation.protocol import Words
 from models.viewers.policy import BadPolicy, Calibration, Policy
+from tests.models.test_user_agent import answer
+from tests.models.test_viewer_questions import ended, find, pasts
 
 QUIET = Console(quiet=True)
 
 
 class Server:
-    """Serves the model "small", and keeps what adapters it was told of; one named "bad" it refuses."""
+    """Serves the model "small", and keeps what adapters it was told of; one named "bad" it refuses.
+
+    It likes everything, the adapter more surely, and chooses the first of any.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
+        self.chats: list[Any] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,6 +47,10 @@ class Server:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if self.path == "/v1/chat/completions":
+                    outer.chats.append(body)
+                    self._say(*said(body))
+                    return
                 outer.asked.append((self.path, body))
                 self._say(400 if body["lora_name"] == "bad" else 200, {"said": "no adapter of this rank"})
 
@@ -46,6 +64,15 @@ class Server:
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+
+def said(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Return a choice of the first, or a yes, after a thought where one is wanted."""
+    first = "<think>so</think><answer>" if request["structured_outputs"]["regex"].startswith("<think>") else ""
+    if "Videos:" in request["messages"][1]["content"]:
+        return answer(f"{first}1</answer>")
+    yes = {"yes": -0.1, "no": -1.1 if request["model"] == "small" else -4.1}
+    return answer(f"{first}yes</answer>", *([(first, {first: 0.0})] if first else []), ("yes", yes))
 
 
 @pytest.fixture
@@ -120,3 +147,29 @@ def test_what_is_no_adapter_or_of_another_model_or_refused_is_named(server: Serv
     with pytest.raises(ConnectionError, match="no adapter of this rank"), adapter_of(agent, "bad", tmp_path):
         pass
     assert server.asked == [("/v1/load_lora_adapter", {"lora_name": "bad", "lora_path": str(tmp_path)})]
+
+
+def test_each_form_of_the_agent_is_judged_by_its_own_name(server: Server, tmp_path: Path) -> None:
+    log = ended(pasts(40), 0, last=2)
+    cut = split(log)
+    popular = Popular()
+    popular.fit(cut.train, cut.validation)
+    validation, test = (asked(of, log, popular, find, seed=0)[:8] for of in moments(log, cut))
+    both = {Words.PERCEIVED: test, Words.TITLES: test}
+    questions = Questions("data", log, cut, both, dict.fromkeys(both, validation), {})
+    results, counts = judged_agents(
+        questions, settings_of(server.url), QUIET, thoughts=[0, 40], adapters={"mine": adapter(tmp_path)}, within_s=60
+    )
+    names = [each.name for each in results]
+    assert names == [
+        f"{name}, thought {thought}, {words}" for name in ("base", "mine") for thought in (0, 40) for words in both
+    ]
+    assert set(counts) == set(names)
+    # Of each form 8 questions to judge by, of four parts, and 8 to learn from, of two.
+    assert {counts[name]["answered"] for name in names} == {8 * 4 + 8 * 2}
+    assert {request["model"] for request in server.chats} == {"small", "mine"}
+    assert all((each.decided == 1).all() for each in results)
+    assert results[0].likes == pytest.approx(1 / (1 + math.exp(-1.0)))
+    assert results[-1].likes == pytest.approx(1 / (1 + math.exp(-4.0)))
+    assert results[0].right[4].mean() == pytest.approx(np.mean([each.question.cut(4).wanted == 0 for each in test]))
+    assert [path for path, _ in server.asked] == ["/v1/load_lora_adapter", "/v1/unload_lora_adapter"]

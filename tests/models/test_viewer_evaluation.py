@@ -27,7 +27,7 @@ from models.viewers.evaluation.deciders import (
     NONE,
     POPULAR,
     RECOMMENDER,
-    TURNED_ROUND,
+    REVERSED,
     Decider,
     Scored,
     compared,
@@ -200,9 +200,9 @@ def asked_of(negatives: Negatives = Negatives.FIRST) -> tuple[list[Asked], list[
 def test_those_who_know_no_words_decide_by_what_they_know() -> None:
     questions, deciders = asked_of()
     by_name = {judged.name: judged for judged in evaluate([each.question for each in questions], deciders)}
-    assert list(by_name) == [RECOMMENDER, TURNED_ROUND, POPULAR, INTERESTS]
-    ours, round_ = (values(by_name[name]) for name in (RECOMMENDER, TURNED_ROUND))
-    # The recommender here is popularity, in whose list the wanted one is anywhere: turned round, it is right most of the time.
+    assert list(by_name) == [RECOMMENDER, REVERSED, POPULAR, INTERESTS]
+    ours, round_ = (values(by_name[name]) for name in (RECOMMENDER, REVERSED))
+    # The recommender here is popularity, in whose list the wanted one is anywhere: reversed, it is right most of the time.
     assert values(by_name[POPULAR])["wanted_likelier"] == pytest.approx(ours["wanted_likelier"], abs=0.1)
     assert ours["one_of_4"] < 0.25 < 0.6 < round_["one_of_4"]
     assert ours["wanted_likelier"] == pytest.approx(1 - round_["wanted_likelier"])
@@ -242,8 +242,12 @@ def server() -> Iterator[Server]:
 def agent_of(server: Server, counted: Counter[str], **options: Any) -> tuple[UserAgent, Agent]:
     settings = AgentSettings(url=server.url, model="small", breaker_failures=1_000)
     chat = ChatServer(settings.url, settings.model, api_key="", breaker_failures=1_000, breaker_reset_s=60, section="agent")
-    agent = UserAgent(chat, settings, count=lambda name, by=1: counted.update({name: by}))
-    return agent, Agent("agent", agent, together=4, **options)
+
+    def count(name: str, by: int = 1) -> None:
+        counted[name] += by
+
+    agent = UserAgent(chat, settings, count=count)
+    return agent, Agent("agent", agent, together=1, count=count, **options)
 
 
 def knows(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
@@ -287,7 +291,7 @@ def test_after_its_time_an_agent_is_asked_nothing_more(server: Server) -> None:
     agent, decider = agent_of(server, counted, within_s=-1.0)
     with agent:
         (judged,) = evaluate([question(n) for n in range(3)], [decider])
-    assert (decider.late, counted, values(judged)["decided"]) == (12, Counter(), 0.0)
+    assert (counted, values(judged)["decided"]) == (Counter({"agent/not_asked": 12}), 0.0)
     assert not server.requests
 
 

@@ -13,6 +13,7 @@ from models.retrieval.log import Rows
 from models.viewers.agent import NotDecided, UserAgent
 from models.viewers.evaluation.deciders import NONE, compared
 from models.viewers.questions import Question
+from streams.ports import Count, uncounted
 
 T = TypeVar("T")
 
@@ -28,18 +29,19 @@ class Agent:
         together: int,
         within_s: float = math.inf,
         calibrated: Callable[[float], float] = lambda logit: logit,
+        count: Count = uncounted,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        """So many questions are asked at once, and none any more after `within_s` from the first on.
+        """So many questions are asked at once, and none any more after `within_s` from the first on: those are counted.
 
         `calibrated` makes honest odds, as a logit, of the agent's; `done` is told of each answer, or that there is none.
         """
         self.name = name
-        self.late = 0
         self._agent = agent
         self._together = together
         self._within_s = within_s
         self._calibrated = calibrated
+        self._count = count
         self._done = done
         self._until: float | None = None
 
@@ -64,7 +66,7 @@ class Agent:
         def decided(each: T) -> float:
             try:
                 if time.monotonic() > until:
-                    self.late += 1
+                    self._count("agent/not_asked")
                     return none
                 return decide(each)
             except NotDecided:

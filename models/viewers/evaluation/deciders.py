@@ -13,7 +13,7 @@ from models.viewers.interest_ranker import SHORT_SHARE
 from models.viewers.questions import Question
 from streams.features import UserInterests
 
-RECOMMENDER, TURNED_ROUND, POPULAR, INTERESTS = "recommender", "recommender turned round", "popular", "interests"
+RECOMMENDER, REVERSED, POPULAR, INTERESTS = "recommender", "reversed order", "popular", "interests"
 # In place of a row: no decision came.
 NONE = -1
 
@@ -61,7 +61,7 @@ def wordless(asked: Sequence[Asked], train: WatchLog, find: Find) -> list[Decide
     """Return them all for questions that are `asked`, or are cut from these.
 
     The recommender likes a video as much as the share of all videos that it ranks lower; so do counts of watches. Interests
-    are those of the plans that are made without a language model. The recommender turned round shows what can be earned by
+    are those of the plans that are made without a language model. The recommender's order reversed shows what can be earned by
     knowing how the others were found, and nothing of the viewer.
     """
     of_question = {_key(each.question): each for each in asked}
@@ -88,7 +88,7 @@ def wordless(asked: Sequence[Asked], train: WatchLog, find: Find) -> list[Decide
 
     return [
         Scored(RECOMMENDER, ranked),
-        Scored(TURNED_ROUND, lambda question: 1.0 - ranked(question)),
+        Scored(REVERSED, lambda question: 1.0 - ranked(question)),
         Scored(POPULAR, watched, likely=below),
         Scored(INTERESTS, near, likely=lambda cosines: (1.0 + cosines) / 2.0),
     ]
