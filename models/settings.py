@@ -133,10 +133,16 @@ class TuningSettings(BaseModel):
     judged: int = Field(
         400, ge=50, description="most questions by which the gate judges: fewer are judged sooner, and less surely"
     )
+    choices: float = Field(
+        0.2, ge=0, le=1, description="share of the questions that are asked whole, which comes next; of the others each video"
+    )
     candidates: int = Field(4, ge=2, le=20, description="videos of a question: more are a harder choice, and a longer prompt")
     rank: int = Field(16, ge=1, le=256, description="rank of the LoRA adapter; the server takes none of a higher one")
     layers: int = Field(
         0, ge=0, description="layers that learn, the last: what is below them is computed in half the time; 0: all"
+    )
+    warm_start: float = Field(
+        0.5, ge=0, le=1, description="share of the questions, the oldest, that SFT learns from; GRPO learns from the others"
     )
     epochs: float = Field(1.0, ge=0, description="times that the questions are gone through in SFT; 0: no SFT")
     batch: int = Field(8, ge=1, description="questions a step, in SFT and GRPO")

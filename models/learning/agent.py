@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learning.answering import answered
+from models.learning import answering
 from models.learning.curves import Curves
-from models.learning.gate import LEAST_CASES, Learned, TooLittle, Verdict, judged
+from models.learning.gate import LEAST_CASES, Learned, TooLittle, Verdict
 from models.learning.questions import cut_by_time
 from models.learning.rewards import composed
-from models.learning.tuning import Prompts, Told, model_of, nobody
+from models.learning.tuning import Prompts, Told, examples, model_of, nobody
 from models.ranking.calibration import fitted
 from models.settings import TuningSettings
 from models.viewers import policy
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 NAME = policy.NAME
 # Viewers by how many videos are known of them: a language model is known to win only where these are few.
 SEGMENTS = ((0, 5), (6, 20), (21, 50), (51, 1_000_000))
+# Questions, the newest learned from, by which odds are made honest.
+CALIBRATED_BY = 50
 # Questions of a segment from which on a difference in it is looked at.
 LEAST_OF_SEGMENT = 30
 
@@ -138,31 +140,43 @@ def _tuned(
 
     model, tokenizer = model_of(base)
     prompts = Prompts(tokenizer, thought=thought)
-    choices = [prompts.choice(question) for question in held]
+    first, second = _split(train, settings)
 
-    def measured() -> Judged:
-        return _judged(answered(model, tokenizer, choices, done=judging), held)
+    def measured(stage: str) -> Judged:
+        # Of a run that goes on, what was measured before it was ended.
+        kept = run / f"{stage}.npz"
+        if not kept.is_file():
+            judged = _judged(answering.judged(model, tokenizer, held, prompts, done=judging), held)
+            np.savez(kept, right=judged.right, ndcg=judged.ndcg)
+        with np.load(kept) as figures:
+            return Judged(figures["right"], figures["ndcg"])
 
-    by_stage = {"base": measured()}
-    if settings.epochs:
-        model = sft.tune(model, tokenizer, sft.examples(train, prompts, seed=seed), settings, run, seed=seed, told=told)
-        by_stage["sft"] = measured()
-    if settings.steps:
-        asked = sft.examples(train, prompts, seed=seed + 1)
+    by_stage = {"base": measured("base")}
+    if first:
+        asked = examples(first, prompts, choices=settings.choices, seed=seed)
+        model = sft.tune(model, tokenizer, asked, settings, run, seed=seed, told=told)
+        by_stage["sft"] = measured("sft")
+    if second:
+        asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
         model = grpo.tune(model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told)
-        by_stage["grpo"] = measured()
+        by_stage["grpo"] = measured("grpo")
     model.save_pretrained(run / "adapter", selected_adapters=["default"])
     return _Made(run / "adapter", _calibration(model, tokenizer, prompts, train, judging)), by_stage
 
 
+def _split(train: Sequence[Question], settings: TuningSettings) -> tuple[Sequence[Question], Sequence[Question]]:
+    """Return what SFT learns from, the oldest, and GRPO, the newest: what SFT knows by heart has nothing to explore."""
+    share = settings.warm_start if settings.epochs and settings.steps else float(bool(settings.epochs))
+    first = round(len(train) * share)
+    return train[:first], train[first:]
+
+
 def _calibration(model: Any, tokenizer: Any, prompts: Prompts, train: Sequence[Question], judging: Done) -> policy.Calibration:
     """Return what makes honest odds of the model's own, by the newest of what it learned from: as much yes as no."""
-    asked = [
-        prompts.judgement(question, row) for question in train[-50:] for row in (question.wanted, int(question.wanted == 0))
-    ]
-    chances = np.array([of[1] for of in answered(model, tokenizer, asked, done=judging)])
-    logits = np.log(np.clip(chances, 1e-6, 1 - 1e-6)) - np.log(np.clip(1 - chances, 1e-6, 1 - 1e-6))
-    return policy.Calibration(*fitted(logits, np.array([float(each.wanted) for each in asked])))
+    pairs = [question.cut(2) for question in train[-CALIBRATED_BY:]]
+    chances = np.clip(np.concatenate(answering.judged(model, tokenizer, pairs, prompts, done=judging)), 1e-6, 1 - 1e-6)
+    liked = np.concatenate([np.arange(len(pair.videos)) == pair.wanted for pair in pairs])
+    return policy.Calibration(*fitted(np.log(chances) - np.log1p(-chances), liked.astype(np.float64)))
 
 
 def _served(running: Path, held: Sequence[Question], base: Path, *, thought: int, judging: Done) -> Judged:
@@ -171,7 +185,7 @@ def _served(running: Path, held: Sequence[Question], base: Path, *, thought: int
     model, tokenizer = model_of(base)
     prompts = Prompts(tokenizer, thought=thought)
     adapted = PeftModel.from_pretrained(model, running)
-    return _judged(answered(adapted, tokenizer, [prompts.choice(question) for question in held], done=judging), held)
+    return _judged(answering.judged(adapted, tokenizer, held, prompts, done=judging), held)
 
 
 def _judged(scores: Sequence[Floats], questions: Sequence[Question]) -> Judged:
@@ -224,5 +238,5 @@ def _surely_better(ours: Floats, others: Floats) -> bool:
 def _verdict(by_stage: Mapping[str, Judged], figures: Mapping[str, float]) -> Verdict:
     last = by_stage.get("grpo") or by_stage.get("sft") or by_stage["base"]
     running = by_stage["running"].right if "running" in by_stage else None
-    verdict = judged(last.right, baseline=by_stage["no_agent"].right, running=running, name="choice")
+    verdict = verdict_on(last.right, baseline=by_stage["no_agent"].right, running=running, name="choice")
     return replace(verdict, figures={**figures, **verdict.figures})

@@ -4,25 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models.learning.trainers import arguments, resumable, told_of
-from models.learning.tuning import Asked, Prompts, Told, adapter
+from models.learning.tuning import Asked, Told, adapter
 from models.settings import TuningSettings
-from models.viewers.questions import Question
-
-
-def examples(questions: Sequence[Question], prompts: Prompts, *, seed: int) -> list[Asked]:
-    """Return of every second question the choice, of the others two judgements, a yes and a no: classes are balanced."""
-    asked: list[Asked] = []
-    for place, at in enumerate(np.random.default_rng(seed).permutation(len(questions))):
-        question = questions[at]
-        if place % 2 == 0 or len(question.videos) < 2:
-            asked.append(prompts.choice(question))
-        else:
-            other = int(question.wanted == 0)
-            asked += [prompts.judgement(question, question.wanted), prompts.judgement(question, other)]
-    return asked
 
 
 def tune(

@@ -1,9 +1,11 @@
 """How a language model is tuned to viewers: what it is made of, and the numbers that decide how long that takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from models.learning.rewards import Reward
 from models.settings import TuningSettings
@@ -68,6 +70,20 @@ class Prompts:
     def _text(self, messages: Messages) -> str:
         text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return text if self._thought else text + UNTHOUGHT
+
+
+def examples(questions: Sequence[Question], prompts: Prompts, *, choices: float, seed: int) -> list[Asked]:
+    """Return of the share `choices` of the questions the choice, of the others a yes and a no, so that classes are balanced."""
+    rng = np.random.default_rng(seed)
+    asked: list[Asked] = []
+    for at in rng.permutation(len(questions)):
+        question = questions[at]
+        if rng.random() < choices:
+            asked.append(prompts.choice(question))
+        else:
+            others = [row for row in range(len(question.videos)) if row != question.wanted]
+            asked += [prompts.judgement(question, question.wanted), prompts.judgement(question, int(rng.choice(others)))]
+    return asked
 
 
 def model_of(base: Path) -> tuple[Any, Any]:
