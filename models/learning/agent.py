@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.learning import answering
 from models.learning.curves import Curves
 from models.learning.gate import LEAST_CASES, Learned, TooLittle, Verdict
+from models.learning.gate import judged as verdict_on
 from models.learning.questions import cut_by_time
 from models.learning.rewards import composed
 from models.learning.tuning import Prompts, Told, examples, model_of, nobody
