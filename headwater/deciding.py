@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,8 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from headwater.language_model import adapter_of, language_model_of
 from headwater.settings import Settings
 from headwater.viewer_questions import Questions
-from models.chat import ChatServer
 from models.settings import AgentSettings
-from models.viewers.agent import UserAgent
+from models.viewers.agent import UserAgent, server_of
 from models.viewers.evaluation.agents import Agent
 from models.viewers.evaluation.deciders import wordless
 from models.viewers.evaluation.judging import CANDIDATES, Judged, chance, evaluate, thresholds_of
@@ -107,15 +106,7 @@ def _asked(served: AgentSettings, form: Form, count: Count) -> Iterator[UserAgen
             "max_tokens": max(served.max_tokens, form.thought // 2 + 32),
         }
     )
-    server = ChatServer(
-        settings.url,
-        settings.model,
-        api_key=settings.api_key,
-        breaker_failures=settings.breaker_failures,
-        breaker_reset_s=settings.breaker_reset_s,
-        section="agent",
-    )
-    with closing(server), UserAgent(server, settings, count=count) as agent:
+    with server_of(settings) as server, UserAgent(server, settings, count=count) as agent:
         yield agent
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
+from rich.progress import Progress
 
 from deploy.local.process import die_with_parent
 from headwater import tuning
@@ -54,7 +54,7 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
         )
         return False
     running = _running(name, settings)
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn(), console=console) as bars:
+    with tuning.display(console) as bars:
         learned = LESSONS[name](settings, running, bars)
     made = release(settings, name, learned)
     became = {

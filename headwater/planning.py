@@ -9,10 +9,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from headwater.settings import Settings
-from models.chat import ChatServer
 from models.settings import LOCAL
 from models.viewers.adapters import Adapters
-from models.viewers.agent import UserAgent
+from models.viewers.agent import UserAgent, server_of
 from models.viewers.agent_ranker import AgentRanker
 from models.viewers.interest_ranker import InterestRanker
 from models.viewers.policies import Policies
@@ -40,16 +39,7 @@ def ranker(settings: Settings, held: ExitStack, pulse: Pulse, interests: Interes
             f"expected a running stack with a language model, got none (agent.url is {LOCAL!r}): "
             "start `headwater up` with the same setting, or set the address of a server"
         )
-    server = held.enter_context(
-        ChatServer(
-            agent.url,
-            agent.model,
-            api_key=agent.api_key,
-            breaker_failures=agent.breaker_failures,
-            breaker_reset_s=agent.breaker_reset_s,
-            section="agent",
-        )
-    )
+    server = held.enter_context(server_of(agent))
     adapters = held.enter_context(Adapters(agent.url, api_key=agent.api_key))
     policies = Policies(adapters, agent, canary_share=settings.learning.canary_share, count=pulse.count)
     models = Models({name: policies.slot(name) for name in (NAME, CANARY)}, PulseLoads(pulse), now_ms)

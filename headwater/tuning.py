@@ -1,11 +1,13 @@
 """The agent's lesson: questions out of the logs of a house, and a language model tuned by them, with bars for each stage."""
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from rich.progress import Progress, TaskID
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from deploy.local import binaries, vllm
 from headwater.settings import Settings
@@ -14,6 +16,7 @@ from models.learning.gate import Learned
 from models.learning.questions import Told, questions_of
 from models.settings import LOCAL
 from models.viewers.memory import tokens_of
+from models.viewers.questions import Question
 from streams.videos import VideoTable
 
 
@@ -36,10 +39,21 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
             since=since,
         )
     bars.update(reading, total=1, completed=1)
+    return learned_from(questions, settings, running=running, run=settings.learning.runs / agent.NAME / "now", bars=bars)
+
+
+def learned_from(
+    questions: Sequence[Question], settings: Settings, *, running: Path | None, run: Path, bars: Progress, apart: bool = False
+) -> Learned:
+    """Learn the agent from questions, in the folder `run`; `apart`: judged by other viewers than learned from.
+
+    Raises:
+        TooLittle: there is too little to learn from.
+        BinaryMissing: the local model is not there; the message says how to get it.
+    """
     base, base_name = base_of(settings)
-    run = settings.learning.runs / agent.NAME / "now"
     # TensorBoard's own writer looks nowhere else.
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(settings.learning.runs / agent.NAME / "tensorboard"))
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
     return agent.learn(
         questions,
         settings.tuning,
@@ -49,9 +63,15 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
         running=running,
         thought=settings.agent.thought,
         seed=settings.learning.seed,
+        apart=apart,
         told=Shown(bars),
         judging=partial(bars.advance, bars.add_task("judging", total=None)),
     )
+
+
+def display(console: Console) -> Progress:
+    """Return the display of a lesson's bars."""
+    return Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
 
 
 class Shown:

@@ -46,6 +46,18 @@ class Mind:
 OWN = Mind()
 
 
+def server_of(settings: AgentSettings) -> ChatServer:
+    """Return the server that is configured."""
+    return ChatServer(
+        settings.url,
+        settings.model,
+        api_key=settings.api_key,
+        breaker_failures=settings.breaker_failures,
+        breaker_reset_s=settings.breaker_reset_s,
+        section="agent",
+    )
+
+
 class UserAgent:
     """Decides for viewers that are told in words, about videos in words. Safe to share between threads."""
 
