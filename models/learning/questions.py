@@ -57,7 +57,7 @@ def questions_of(feedback: Path, videos: Videos, told: Told, *, candidates: int,
     asked: list[Question] = []
     done: set[str] = set()
     for request_id, group in groupby(rows, key=lambda row: row["request_id"]):
-        page = [row for row in group if videos.get(row["video_id"]) is not None and math.isfinite(row["reward"] or 0.0)]
+        page = list({row["video_id"]: row for row in group if _counts(row, videos)}.values())
         if not page or request_id in done:
             continue
         done.add(request_id)
@@ -82,6 +82,10 @@ def cut_by_time(
         judged = {question.user_id for question in after}
         before = [question for question in before if question.user_id not in judged]
     return before, after
+
+
+def _counts(row: dict[str, Any], videos: Videos) -> bool:
+    return videos.get(row["video_id"]) is not None and math.isfinite(row["reward"] or 0.0)
 
 
 def _of_page(

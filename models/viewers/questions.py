@@ -30,7 +30,7 @@ class Question:
     at: int
     known: int
     cold: bool = False
-    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         n = len(self.videos)
