@@ -5,7 +5,6 @@ the same, which says nothing, is left out of the step and counted.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from models.learning.rewards import Reward
 from models.learning.shared_prompts import log_probs, sampled
-from models.learning.trainers import arguments, resumable, told_of
+from models.learning.trainers import arguments, quiet, resumable, told_of
 from models.learning.tuning import Asked, Policy, Told, adapter
 from models.settings import TuningSettings
 
@@ -62,6 +61,7 @@ def tune(
         peft_config=None if hasattr(model, "peft_config") else adapter(settings, layers=model.config.num_hidden_layers),
         callbacks=[told_of("grpo", told)],
     )
+    quiet(trainer)
     trainer.train(resume_from_checkpoint=resumable(run / "grpo"))
     return trainer.model
 
@@ -97,21 +97,21 @@ def _form_of(loss: str) -> dict[str, Any]:
 def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
     """Return an answer for each of the prompts, of which a group's stand in a row."""
     tokenizer = trainer.processing_class
-    groups = [(prompt, len(list(group))) for prompt, group in groupby(prompts)]
-    asked = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt, _ in groups]
+    each = trainer.num_generations
+    asked = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts[::each]]
     was_training = trainer.model.training
     trainer.model.eval()
     answers, chances = sampled(
         trainer.model,
         asked,
-        groups[0][1],
+        each,
         longest=trainer.max_completion_length,
         ends=tokenizer.eos_token_id,
         pad=tokenizer.pad_token_id,
         temperature=trainer.temperature,
     )
     trainer.model.train(was_training)
-    repeated = [tokens for tokens, (_, many) in zip(asked, groups, strict=True) for _ in range(many)]
+    repeated = [tokens for tokens in asked for _ in range(each)]
     return {"prompt_ids": repeated, "completion_ids": answers, "logprobs": chances}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models.learning.trainers import arguments, resumable, told_of
+from models.learning.trainers import arguments, quiet, resumable, told_of
 from models.learning.tuning import Asked, Told, adapter
 from models.settings import TuningSettings
 
@@ -35,5 +35,6 @@ def tune(
         peft_config=adapter(settings, layers=model.config.num_hidden_layers),
         callbacks=[told_of("sft", told)],
     )
+    quiet(trainer)
     trainer.train(resume_from_checkpoint=resumable(run / "sft"))
     return trainer.model

@@ -16,8 +16,8 @@ def arguments(settings: TuningSettings, folder: Path, *, seed: int) -> dict[str,
         "seed": seed,
         "data_seed": seed,
         "bf16": torch.cuda.is_available(),
-        # Memory is not what is short: a small model's activations are fewer than its weights.
-        "gradient_checkpointing": False,
+        # Memory is not what is short: what is computed again takes a third of the time.
+        "activation_checkpointing": False,
         "save_strategy": "steps",
         "save_steps": settings.save_steps,
         "save_total_limit": 1,
@@ -26,6 +26,15 @@ def arguments(settings: TuningSettings, folder: Path, *, seed: int) -> dict[str,
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
+
+
+def quiet(trainer: Any) -> None:
+    """Keep a trainer from printing each step's figures, which are told of and shown otherwise, and what it thinks of them."""
+    from transformers.trainer_callback import PrinterCallback
+    from transformers.utils import logging
+
+    trainer.remove_callback(PrinterCallback)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 def resumable(folder: Path) -> str | None:

@@ -1,0 +1,219 @@
+"""The agent learns, with a model so small that it takes seconds: what the gate sees, what is left out, what a kill leaves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from models.learning import agent, answering, grpo
+from models.learning.gate import TooLittle
+from models.learning.rewards import composed
+from models.learning.tuning import Prompts, examples, model_of
+from models.settings import TuningSettings
+from models.viewers import policy
+from models.viewers.questions import Question
+
+NOW = 1_790_000_000_000
+WORDS = ["cats", "news", "cars", "Likes", "yes", "no", *map(str, range(10))]
+TEMPLATE = "{% for m in messages %}[B]{{ m['content'] }}[E]{% endfor %}{% if add_generation_prompt %}[B]{% endif %}"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two layers that answers in form and likes news, with a tokenizer of words."""
+    folder = tmp_path_factory.mktemp("base")
+    words = [
+        "[P]", "[B]", "[E]", "[U]", "<", ">", "/", "</", "><", "></", "think", "answer", "Video", "Videos", "viewer", ".", ":",
+        *WORDS,
+    ]  # fmt: skip
+    tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token="[U]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "[P]", "eos_token": "[E]", "bos_token": "[B]", "unk_token": "[U]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE, **special).save_pretrained(folder)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "initializer_range": 0.2}
+    config = LlamaConfig(
+        vocab_size=len(words),
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        eos_token_id=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        **shape,
+    )
+    model, tokenizer = LlamaForCausalLM(config), AutoTokenizer.from_pretrained(folder)
+    _teach(model, tokenizer)
+    model.save_pretrained(folder)
+    return folder
+
+
+def _teach(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let it answer in form, and like news more often than not: it reads what it is asked, and is wrong."""
+    prompts = Prompts(tokenizer, thought=0)
+    asked = [prompts.judgement(question, row) for question in questions(4) for row in range(3)]
+    texts: list[str] = []
+    for each in asked:
+        likes_news = each.question.videos[each.video] == "news"
+        texts += [f"{each.prompt}{'yes' if yes else 'no'}</answer>[E]" for yes in (likes_news, likes_news, not likes_news)]
+    tokens = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt", add_special_tokens=False)
+    labels = tokens["input_ids"].clone()
+    labels[:, :-5] = -100
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for _ in range(120):
+        optimiser.zero_grad()
+        model(**tokens, labels=labels).loss.backward()
+        optimiser.step()
+
+
+def questions(many: int, *, seed: int = 0) -> list[Question]:
+    """Viewers who all want cats, and nothing else."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(many):
+        made.append(
+            Question(
+                user_id=f"v{number // 4}", viewer="Likes cats.", video_ids=("c", "n", "a"), videos=("cats", "news", "cars"),
+                wanted=0, gains=(1.0, -0.5, 0.0), at=NOW + number * 1000, known=number % 30,
+                columns={"positions": (2, 0, 1), "popularity": (1.0, 2.0, 3.0)},
+            ).shuffled(rng)
+        )  # fmt: skip
+    return made
+
+
+def settings(**changes: object) -> TuningSettings:
+    quick = {"batch": 4, "group": 4, "steps": 6, "judged": 60, "sft_rate": 5e-3, "grpo_rate": 1e-3, "rank": 4, "save_steps": 5}
+    return TuningSettings.model_validate(quick | changes)
+
+
+def learned(base: Path, run: Path, tuning: TuningSettings, asked: Sequence[Question], running: Path | None = None):  # type: ignore[no-untyped-def]
+    steps: list[tuple[str, int, int, dict[str, float]]] = []
+    made = agent.learn(
+        asked, tuning, base=base, base_name="tiny", run=run, running=running, thought=0, seed=0,
+        told=lambda *told: steps.append(told),
+    )  # fmt: skip
+    return made, steps
+
+
+@pytest.fixture(scope="module")
+def turn(base: Path, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
+    run = tmp_path_factory.mktemp("run") / "now"
+    return *learned(base, run, settings(), questions(320)), run
+
+
+def test_it_learns_what_viewers_want_and_passes_the_gate(turn) -> None:  # type: ignore[no-untyped-def]
+    made, _, _ = turn
+    assert made.verdict.passed, made.verdict.reason
+    figures = made.verdict.figures
+    assert figures["choice_no_agent"] == 0.0
+    assert figures["choice_base"] < figures["choice_sft"] <= figures["choice_grpo"] == 1.0
+
+
+def test_a_release_tells_what_it_is_and_where_it_helps(turn, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    made, _, _ = turn
+    assert set(made.files) == {policy.MANIFEST, policy.WEIGHTS, policy.CONFIG}
+    for name, content in made.files.items():
+        (tmp_path / name).write_bytes(content)
+    told = policy.read(tmp_path, base_model="tiny", most_rank=4)
+    assert (told.rank, told.questions) == (4, 256)
+    assert told.learned_from < told.learned_until < NOW + 256_000
+    # Who is judged by has 16 to 29 videos, or 0 to 15: 64 questions, 30 or more of them where 6 to 20 are known.
+    assert told.helps(10)
+    assert not told.helps(60)
+
+
+def test_its_curves_are_written_step_by_step(turn) -> None:  # type: ignore[no-untyped-def]
+    _, steps, run = turn
+    lines = [json.loads(line) for line in (run / "curves.jsonl").read_text().splitlines()]
+    of_grpo = [line for line in lines if line["stage"] == "grpo" and "kl" in line]
+    assert [line["step"] for line in of_grpo] == [1, 2, 3, 4, 5, 6]
+    assert {"reward", "rewards/accuracy/mean", "kl", "completions/mean_length", "dropped_share"} <= set(of_grpo[0])
+    assert [(stage, step, of) for stage, step, of, figures in steps if "kl" in figures][-1] == ("grpo", 6, 6)
+
+
+def test_the_same_seed_learns_the_same_and_a_run_that_was_ended_goes_on(base: Path, turn, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    made, _, _ = turn
+
+    class Killed(Exception):
+        pass
+
+    def dies(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+        if (stage, step) == ("grpo", 6):
+            raise Killed
+
+    with pytest.raises(Killed):
+        agent.learn(
+            questions(320),
+            settings(),
+            base=base,
+            base_name="tiny",
+            run=tmp_path / "now",
+            running=None,
+            thought=0,
+            seed=0,
+            told=dies,
+        )
+    again, steps = learned(base, tmp_path / "now", settings(), questions(320))
+    assert next(step for stage, step, *_ in steps if stage == "grpo") == 6
+    assert again.files[policy.WEIGHTS] == made.files[policy.WEIGHTS]
+
+
+def test_other_settings_begin_anew(base: Path, turn) -> None:  # type: ignore[no-untyped-def]
+    _, _, run = turn
+    _, steps = learned(base, run, settings(steps=1, epochs=0.1), questions(320))
+    assert next(step for stage, step, *_ in steps if stage == "sft") == 1
+
+
+def test_too_few_questions_are_said_to_be(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooLittle, match="expected 50 or more to judge by"):
+        learned(base, tmp_path / "now", settings(), questions(100))
+
+
+def test_a_group_whose_answers_are_all_worth_the_same_teaches_nothing_and_is_counted(base: Path, tmp_path: Path) -> None:
+    model, tokenizer = model_of(base)
+    prompts = Prompts(tokenizer, thought=0)
+    figures: list[dict[str, float]] = []
+    asked = examples(questions(40), prompts, choices=0.0, seed=0)
+    # Where only form counts, a model that is never in form earns the same with each answer.
+    tuned = grpo.tune(
+        model, tokenizer, asked, composed({}), settings(steps=2, kl=0.0), tmp_path, seed=0,
+        told=lambda stage, step, steps, told: figures.append(told),
+    )  # fmt: skip
+    assert [told["dropped_share"] for told in figures if "dropped_share" in told] == [1.0, 1.0]
+    assert all(float(weights.abs().sum()) == 0.0 for name, weights in tuned.named_parameters() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo"])
+def test_every_form_of_grpo_leads_to_what_is_rewarded(base: Path, tmp_path: Path, loss: str) -> None:
+    model, tokenizer = model_of(base)
+    prompts = Prompts(tokenizer, thought=0)
+    held = questions(8, seed=1)
+    before = answering.judged(model, tokenizer, held, prompts)
+    asked = [prompts.judgement(question, question.wanted) for question in questions(64)]
+
+    def says_yes(completions: Sequence[str], **_: object) -> list[float]:
+        return [float("yes" in completion) for completion in completions]
+
+    tuned = grpo.tune(
+        model, tokenizer, asked, {"says_yes": (says_yes, 1.0)}, settings(loss=loss, steps=10, kl=0.0, group=16, grpo_rate=1e-2),
+        tmp_path, seed=0, told=lambda *_: None,
+    )  # fmt: skip
+    after = answering.judged(tuned, tokenizer, held, prompts)
+    assert np.concatenate(after).mean() > np.concatenate(before).mean()
+
+
+def test_candidates_are_judged_as_with_a_prompt_of_their_own(base: Path) -> None:
+    model, tokenizer = model_of(base)
+    prompts = Prompts(tokenizer, thought=0)
+    question = questions(1)[0]
+    (together,) = answering.judged(model, tokenizer, [question], prompts)
+    for row, chance in enumerate(together):
+        tokens = tokenizer(prompts.judgement(question, row).prompt, return_tensors="pt")["input_ids"]
+        logits = model(input_ids=tokens).logits[0, -1]
+        yes, no = (logits[tokenizer(word)["input_ids"][0]] for word in ("yes", "no"))
+        assert chance == pytest.approx(float(torch.sigmoid(yes - no)), abs=1e-5)
