@@ -67,7 +67,7 @@ def test_what_is_released_is_loaded_and_what_is_rolled_back_is_unloaded(
     with ExitStack() as held:
         ranker = planning.ranker(settings, held, pulse, INTERESTS, INTERESTS)
         assert isinstance(ranker, AgentRanker)
-        assert set(server.adapters) == {f"agent-{first.version}"}
+        wait(server, first.version)
         tell(producer, newer)
         wait(server, first.version, newer.version)
         producer.tombstone(RELEASES, CANARY)
