@@ -44,8 +44,8 @@ def ranker(settings: Settings, held: ExitStack, pulse: Pulse, interests: Interes
     policies = Policies(adapters, agent, canary_share=settings.learning.canary_share, count=pulse.count)
     models = Models({name: policies.slot(name) for name in (NAME, CANARY)}, PulseLoads(pulse), now_ms)
     pulse.models(lambda: tuple(models.states.values()))
-    # Before the first plan: what serves is to be known by then.
-    held.enter_context(closing(Follower(settings.kafka, [RELEASES], models.follow, name="policies").start(timeout_s=120.0)))
+    # Not waited for: a server that hangs would keep the flow from starting, and until adapters are loaded interests rank.
+    held.enter_context(closing(Follower(settings.kafka, [RELEASES], models.follow, name="policies").start()))
     return AgentRanker(
         interests,
         held.enter_context(UserAgent(server, agent, count=pulse.count)),

@@ -85,7 +85,7 @@ def tokens_of(text: str) -> int:
     """Return about how many tokens a text has, rather too many: a token for 3.5 characters of ASCII, 0.75 for other bytes.
 
     SmolLM2's tokenizer has 4.2 characters a token in MicroLens' titles: of these this counts 1.2 times as many, and for one in
-    a hundred a fifth too few. In Chinese, Thai and Korean it is within a fifth too.
+    a hundred a quarter too few. In Chinese, Thai and Korean it is within a fifth too.
     """
     ascii_only = sum(character < "\x80" for character in text)
     return math.ceil(ascii_only / 3.5 + 0.75 * (len(text.encode("utf-8", "replace")) - ascii_only))

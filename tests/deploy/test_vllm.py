@@ -55,6 +55,7 @@ def test_it_serves_the_exported_model_on_loopback_with_adapters(installed: tuple
         ("flags\t: fpu avx2 avx512f", "float32"),
         ("flags\t: avx512f avx512_bf16", "bfloat16"),
         ("flags\t: amx_bf16 amx_tile", "bfloat16"),
+        ("Features\t: fp asimd bf16", "bfloat16"),
         ("BogoMIPS\t: 50.00", "float32"),
     ],
 )

@@ -28,7 +28,7 @@ from models.viewers.policies import Policies
 from models.viewers.policy import CONFIG, MANIFEST, NAME, WEIGHTS, Policy
 from models.viewers.prompts import judging
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ELSEWHERE = "127.0.0.1:9"
@@ -43,7 +43,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentSettings
     """How to reach a stack of vLLM alone."""
     var = tmp_path_factory.mktemp("vllm") / "var"
     patient = {"url": "local", "timeout_s": 300, "together": 4}
-    whole = Settings.model_validate({"var": var, "stack": {"models_dir": CHECKOUT / "var" / "models"}, "agent": patient})
+    stacked = {"models_dir": CHECKOUT / "var" / "models", "vllm_start_timeout_s": 900}
+    whole = Settings.model_validate({"var": var, "stack": stacked, "agent": patient})
     alone = whole.model_copy(deep=True)
     alone.kafka.bootstrap_servers = alone.features.connection_string = alone.triton.grpc_url = ELSEWHERE
     try:

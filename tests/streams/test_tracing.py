@@ -176,7 +176,7 @@ def test_a_plan_is_told_of_from_the_tap_that_led_to_it_and_carries_the_trace_on(
     _, send = make(rerank.Asked(request, SAMPLED, NOW))
     (span,) = sent.spans
     assert (span.name, span.parent_id, span.user_id) == ("rerank.plan", CLIENT, "ann")
-    assert span.attributes == {"trigger": "skip streak", "pool": "2"}
+    assert span.attributes == {"trigger": "skip streak", "pool": "2", "policy": "test-1"}
     assert parse(send.trace) == (TRACE_ID, span.span_id)
 
 
