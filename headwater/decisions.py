@@ -40,7 +40,7 @@ def release(settings: Settings, model: str, learned: Learned) -> Decision:
             return _recorded(
                 settings, model, "held", f"passed, pinned to {now.pinned}: {verdict.reason}", figures=verdict.figures
             )
-        if now.canary:
+        if is_watched(settings, model, now):
             reason = f"passed, {now.canary} is being watched: {verdict.reason}"
             return _recorded(settings, model, "held", reason, figures=verdict.figures)
         written = releases.write(root, model, learned.files, figures=verdict.figures, at=now_ms(), kept=now.kept)
@@ -59,6 +59,11 @@ def begins_as_canary(settings: Settings, model: str) -> bool:
     """Return whether what passes the gate goes to a share of viewers first."""
     learning = settings.learning
     return model in CANARIED and learning.canary_share > 0 and learning.every_s > 0
+
+
+def is_watched(settings: Settings, model: str, now: Standing) -> bool:
+    """Return whether a canary runs that a learner watches: one that nobody does is replaced by the next release."""
+    return bool(now.canary) and begins_as_canary(settings, model)
 
 
 def promote(settings: Settings, model: str, version: str, *, by: str, reason: str, figures: Mapping[str, float | None]) -> None:

@@ -17,7 +17,7 @@ from deploy.local.process import die_with_parent
 from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
-from headwater.decisions import release, standing
+from headwater.decisions import is_watched, release, standing
 from headwater.settings import Settings
 from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle
@@ -46,10 +46,11 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
         ConnectionError: the broker is away, so that nobody would hear of a release.
     """
     check_broker(settings.kafka, timeout_s=5.0)
-    if canary := standing(settings, name).canary:
+    now = standing(settings, name)
+    if is_watched(settings, name, now):
         # Each new one would take the place of the last before it is known what that is worth.
         console.print(
-            f"{name}: not learned: its canary {canary} is being watched; `headwater releases rollback {name}` ends it",
+            f"{name}: not learned: its canary {now.canary} is being watched; `headwater releases rollback {name}` ends it",
             highlight=False,
         )
         return False

@@ -152,6 +152,14 @@ def test_while_a_canary_runs_what_passes_is_held_back(told: Settings) -> None:
 
 
 @pytest.mark.stack
+def test_a_canary_that_nobody_watches_any_more_gives_way_to_the_next_release(told: Settings) -> None:
+    release(told, "agent", learned("first"))
+    told.learning.every_s = 0
+    second = release(told, "agent", learned("second"))
+    assert heard(told) == {"agent": second.version}
+
+
+@pytest.mark.stack
 def test_without_a_share_or_a_learner_that_watches_or_a_canary_of_its_own_all_get_it_at_once(told: Settings) -> None:
     towers = release(told, "towers", learned("towers"))
     told.learning.every_s = 0

@@ -196,7 +196,15 @@ async def test_experiments_are_told_of_and_erased_viewers_leave_them(build):
 
 async def test_everything_here_is_for_administrators(build):
     world = build(keys=[{"key": "feed-key-0123456789", "scopes": ["feed", "ingest"]}])
-    paths = ("/v1/ops", "/v1/ops/history", "/v1/ops/stream", "/v1/dead-letters", "/v1/dead-letters/a/0/1", "/v1/purges")
+    paths = (
+        "/v1/ops",
+        "/v1/ops/history",
+        "/v1/ops/learning",
+        "/v1/ops/stream",
+        "/v1/dead-letters",
+        "/v1/dead-letters/a/0/1",
+        "/v1/purges",
+    )
     async with client(world) as http:
         for path in paths:
             assert (await http.get(path)).status_code == 401
