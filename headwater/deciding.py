@@ -26,6 +26,7 @@ from streams.ports import Count
 BASE = "base"
 # Longest wait for one answer: nobody waits for a page, and an answer that comes late is one.
 PATIENCE_S = 120.0
+NEVER = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def _asked(served: AgentSettings, form: Form, count: Count) -> Iterator[UserAgen
         settings.url,
         settings.model,
         api_key=settings.api_key,
-        breaker_failures=settings.breaker_failures,
+        # Time is bounded: one that was slow must not make hundreds wrong that nobody asked it.
+        breaker_failures=NEVER,
         breaker_reset_s=settings.breaker_reset_s,
         section="agent",
     )
