@@ -64,6 +64,9 @@ def judged_agents(
     """Return what the base model and each adapter do, by how long they may think and in which words they are told; and counts.
 
     Each form is asked nothing more after `within_s`; what it was not asked by then counts as wrong, as all that is not decided.
+
+    Raises:
+        ConnectionError: the server is away, refuses an adapter, or answered nothing at all.
     """
     words = tuple(questions.judged)
     forms = [Form(name, thought, told) for name in ("", *adapters) for thought in thoughts for told in words]
@@ -93,6 +96,11 @@ def judged_agents(
                 )
                 thresholds = thresholds_of(learned_from, [decider])
                 results += evaluate(asked, [decider], thresholds=thresholds)
+            if not counted["agent/answered"] + counted["agent/unparseable"]:
+                raise ConnectionError(
+                    f"{name}: none of {counted['agent/unanswered']} questions got an answer from {served.url}: see its log; "
+                    "a busy machine may have starved it"
+                )
             counts[name] = _counts(counted, len(asked) * (len(CANDIDATES) + 2) / results[-1].took_s)
     return results, counts
 
