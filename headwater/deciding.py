@@ -25,6 +25,7 @@ from streams.ports import Count
 BASE = "base"
 # Longest wait for one answer: nobody waits for a page, and an answer that comes late is one.
 PATIENCE_S = 120.0
+NEVER = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ def judged_agents(
     """Return what the base model and each adapter do, by how long they may think and in which words they are told; and counts.
 
     Each form is asked nothing more after `within_s`; what it was not asked by then counts as wrong, as all that is not decided.
+
+    Raises:
+        ConnectionError: the server is away, refuses an adapter, or answered nothing at all.
     """
     words = tuple(questions.judged)
     forms = [Form(name, thought, told) for name in ("", *adapters) for thought in thoughts for told in words]
@@ -91,6 +95,11 @@ def judged_agents(
                 )
                 thresholds = thresholds_of(learned_from, [decider])
                 results += evaluate(asked, [decider], thresholds=thresholds)
+            if not counted["agent/answered"] + counted["agent/unparseable"]:
+                raise ConnectionError(
+                    f"{name}: none of {counted['agent/unanswered']} questions got an answer from {served.url}: see its log; "
+                    "a busy machine may have starved it"
+                )
             counts[name] = _counts(counted, len(asked) * (len(CANDIDATES) + 2) / results[-1].took_s)
     return results, counts
 
@@ -102,6 +111,8 @@ def _asked(served: AgentSettings, form: Form, count: Count) -> Iterator[UserAgen
             "model": form.adapter or served.model,
             "thought": form.thought,
             "timeout_s": max(served.timeout_s, PATIENCE_S),
+            # Time is bounded: one that was slow must not make hundreds wrong that nobody asked it.
+            "breaker_failures": NEVER,
             # A token of most models is three characters or more: a thought must not be cut off before its answer.
             "max_tokens": max(served.max_tokens, form.thought // 2 + 32),
         }

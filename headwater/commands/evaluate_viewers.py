@@ -114,6 +114,11 @@ def viewers(
     }
     report.write(rows, page, facts=facts, ours=agents)
     show(rows, console)
+    for name, of in counts.items():
+        if lost := int(of["unanswered"] + of["not_asked"]):
+            console.print(
+                f"[yellow]{name}: {lost} questions got no answer in time and count as wrong[/yellow]: --minutes gives more"
+            )
     console.print(f"bars, intervals and segments: {page}")
     typer.echo(json.dumps(facts | rows))
 

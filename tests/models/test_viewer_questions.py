@@ -85,6 +85,13 @@ def test_or_they_are_those_around_the_wanted_one() -> None:
     assert hard(scores, seen(), 19, most=4, before=0)[0] == [15, 16, 17, 18]
 
 
+def test_equals_come_in_any_order_but_those_that_are_better_first() -> None:
+    scores = np.array([1, 1, 1, 1, 1, 1, 2, 0], np.float32)
+    drawn_others = [hard(scores, seen(), 7, most=3, rng=np.random.default_rng(seed))[0] for seed in range(200)]
+    assert {others[0] for others in drawn_others} == {6}
+    assert {video for others in drawn_others for video in others} == set(range(7))
+
+
 def test_what_a_recommender_cant_tell_apart_puts_the_wanted_one_in_the_middle() -> None:
     assert hard(np.zeros(5, np.float32), seen(), 0, most=2)[1][0] == 2.0
 

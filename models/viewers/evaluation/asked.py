@@ -98,7 +98,7 @@ def asked(
             history, wanted = moments.held.histories[row], int(moments.held.wanted[row])
             rng = np.random.default_rng([seed, zlib.crc32(moments.viewers[row].encode()), int(moments.at[row])])
             before = int(rng.integers(most + 1)) if negatives is Negatives.AROUND else None
-            others, ranks = hard(of_viewer, history, wanted, most=most, before=before)
+            others, ranks = hard(of_viewer, history, wanted, most=most, before=before, rng=rng)
             videos = [wanted, *others]
             viewer = features(moments.viewers[row], history, log, find)
             question = _question(videos, viewer, moments, row, log, find, memory_tokens)
@@ -109,17 +109,24 @@ def asked(
 
 
 def hard(
-    scores: Scores, history: History, wanted: int, *, most: int = HARD, before: int | None = None
+    scores: Scores,
+    history: History,
+    wanted: int,
+    *,
+    most: int = HARD,
+    before: int | None = None,
+    rng: np.random.Generator | None = None,
 ) -> tuple[list[int], list[float]]:
     """Return at most `most` other videos by one viewer's scores of all, (m,), best first, and the ranks of wanted and others.
 
     They are the first of all; or, of those next to the wanted one, `before` that rank before it and the rest after it. What
-    was watched before is no candidate.
+    was watched before is no candidate. Equals come in an order that `rng` draws: a data set's may tell of what is to come.
     """
     candidates = np.ones(len(scores), np.bool_)
     candidates[history.videos] = False
     candidates[wanted] = True
     rows = np.flatnonzero(candidates)
+    rows = rows if rng is None else rng.permutation(rows)
     order = rows[np.argsort(-scores[rows], kind="stable")]
     place = int(np.flatnonzero(order == wanted)[0])
     others = np.delete(order, place)
