@@ -43,7 +43,7 @@ def main(
     from bench.feedback import Catalogue, simulated
     from headwater.tuning import base_of, display, learned_from
     from models.learning import agent
-    from models.learning.questions import Told, questions_of
+    from models.learning.questions import Told, from_log
     from models.learning.releases import opened, write
     from models.viewers.memory import tokens_of
     from streams.clock import now_ms
@@ -58,17 +58,21 @@ def main(
         FeedbackLog(log).add(simulated(catalogue, viewers=viewers, pages=pages, until=now_ms(), seed=seed))
         base, _ = base_of(settings)
         began = time.monotonic()
-        asked = questions_of(log, catalogue, Told(memory, tokens_of), candidates=tuning.candidates, seed=seed)
+        asked = from_log(log, catalogue, Told(memory, tokens_of), candidates=tuning.candidates, seed=seed)
         with display(report.console) as bars:
             learned = learned_from(asked, settings, running=None, run=Path(folder) / "run", bars=bars, apart=True)
         release = write(Path(folder) / "releases", agent.NAME, learned.files, figures=learned.verdict.figures, at=now_ms())
         took_s = time.monotonic() - began
         report.console.print(f"gate: {'passed' if learned.verdict.passed else 'refused'}: {learned.verdict.reason}")
-        swap = _swapped(settings, opened(release), asked[-FORMS:]) if swapped else Swap()
+        swap = _swapped(settings, opened(release), asked.questions[-FORMS:]) if swapped else Swap()
         figures: dict[str, float | dict[str, float]] = {
             "loop_minutes": round((took_s + swap.ms / 1000) / 60, 2),
             "format_rate": swap.format_rate,
-            **{name: value for name, value in learned.verdict.figures.items() if name.startswith(("choice", "ndcg"))},
+            **{
+                name: value
+                for name, value in learned.verdict.figures.items()
+                if name.startswith(("choice", "ndcg", "snips", "diversity"))
+            },
             "passed": float(learned.verdict.passed),
             "swap_ms": swap.ms,
             "failed_requests": float(swap.failed),
@@ -80,7 +84,7 @@ def main(
             budgets={"loop_minutes": "≤ 30", "format_rate": "≥ 0.98", "swap_ms": "≤ 200", "failed_requests": "0"},
             facts={
                 "machine": machine, "feedback": f"{pages} pages of 8 places, {viewers} simulated viewers", "base": base.name,
-                "questions": f"{len(asked)}, of which {questions} learned from and {judged} judged by, of other viewers",
+                "questions": f"{questions} of {len(asked.questions)} learned from, {judged} judged by, of other viewers",
                 "grpo": f"{steps} steps of {tuning.batch} prompts and {tuning.group} answers", "layers": layers or "all",
                 "rank": tuning.rank, "memory_tokens": memory, "seed": seed,
             },

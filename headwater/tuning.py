@@ -1,7 +1,6 @@
 """The agent's lesson: questions out of the logs of a house, and a language model tuned by them, with bars for each stage."""
 
 import os
-from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,9 @@ from deploy.local import binaries, vllm
 from headwater.settings import Settings
 from models.learning import agent
 from models.learning.gate import Learned
-from models.learning.questions import Told, questions_of
+from models.learning.questions import FromLog, Told, from_log
 from models.settings import LOCAL
 from models.viewers.memory import tokens_of
-from models.viewers.questions import Question
 from streams.videos import VideoTable
 
 
@@ -30,7 +28,7 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
     reading = bars.add_task("reading the logs", total=None)
     videos = VideoTable()
     with closing(videos.follow(settings.kafka)):
-        questions = questions_of(
+        asked = from_log(
             Path(settings.flows.feedback_log),
             videos,
             Told(settings.agent.memory_tokens, tokens_of),
@@ -39,13 +37,13 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
             since=since,
         )
     bars.update(reading, total=1, completed=1)
-    return learned_from(questions, settings, running=running, run=settings.learning.runs / agent.NAME / "now", bars=bars)
+    return learned_from(asked, settings, running=running, run=settings.learning.runs / agent.NAME / "now", bars=bars)
 
 
 def learned_from(
-    questions: Sequence[Question], settings: Settings, *, running: Path | None, run: Path, bars: Progress, apart: bool = False
+    asked: FromLog, settings: Settings, *, running: Path | None, run: Path, bars: Progress, apart: bool = False
 ) -> Learned:
-    """Learn the agent from questions, in the folder `run`; `apart`: judged by other viewers than learned from.
+    """Learn the agent from what a log asks, in the folder `run`; `apart`: judged by other viewers than learned from.
 
     Raises:
         TooLittle: there is too little to learn from.
@@ -55,7 +53,7 @@ def learned_from(
     # TensorBoard's own writer looks nowhere else.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
     return agent.learn(
-        questions,
+        asked,
         settings.tuning,
         base=base,
         base_name=base_name,

@@ -8,8 +8,9 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +19,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.learning import answering
+from models.learning.agent_judging import Judged, by_order, judged, segments_of, verdict, worth
 from models.learning.curves import Curves
-from models.learning.gate import LEAST_CASES, Learned, TooLittle, Verdict
-from models.learning.gate import judged as verdict_on
-from models.learning.questions import cut_by_time
+from models.learning.gate import LEAST_CASES, Learned, TooLittle
+from models.learning.questions import FromLog, cut_by_time
 from models.learning.rewards import composed
 from models.learning.tuning import Prompts, Told, examples, model_of, nobody
 from models.ranking.calibration import fitted
 from models.settings import TuningSettings
 from models.viewers import policy
-from models.viewers.questions import Question
+from models.viewers.questions import Logged, Question
 
 log = logging.getLogger(__name__)
 
 NAME = policy.NAME
-# Viewers by how many videos are known of them: a language model is known to win only where these are few.
-SEGMENTS = ((0, 5), (6, 20), (21, 50), (51, 1_000_000))
+# Of a run, where what was learned is.
+ADAPTER = "adapter"
 # Questions, the newest learned from, by which odds are made honest.
 CALIBRATED_BY = 50
-# Questions of a segment from which on a difference in it is looked at.
-LEAST_OF_SEGMENT = 30
 
 Floats = NDArray[np.float64]
 Done = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Judged:
-    """How one policy answered n questions: whether the choice was right, and the NDCG of the order it gives them, (n,) each."""
-
-    right: Floats
-    ndcg: Floats
-
-    def figures(self, name: str) -> dict[str, float]:
-        """Return the means, and of the choice half its interval of 95 %."""
-        half = 1.96 * float(self.right.std()) / max(1, len(self.right)) ** 0.5
-        means = {f"choice_{name}": float(self.right.mean()), f"ndcg_{name}": float(self.ndcg.mean())}
-        return {name: round(value, 5) for name, value in (means | {f"choice_{name}_half": half}).items()}
-
-
 def learn(
-    questions: Sequence[Question],
+    asked: FromLog,
     settings: TuningSettings,
     *,
     base: Path,
@@ -79,13 +64,14 @@ def learn(
     Raises:
         TooLittle: there are too few questions to learn from or to judge by.
     """
-    before, after = cut_by_time(questions, held_out=settings.held_out, apart=apart)
+    before, after = cut_by_time(asked.questions, held_out=settings.held_out, apart=apart)
     train, held = before[-settings.questions :], after[-settings.judged :]
     if len(held) < LEAST_CASES or len(train) < settings.batch:
         raise TooLittle(
-            f"{len(questions)} questions: expected {LEAST_CASES} or more to judge by and {settings.batch} to learn from, got "
-            f"{len(held)} and {len(train)}; each takes a video that was wanted and {settings.candidates - 1} that were not"
+            f"{len(asked.questions)} questions: expected {LEAST_CASES} or more to judge by and {settings.batch} to learn from, "
+            f"got {len(held)} and {len(train)}; each takes a video that was wanted and {settings.candidates - 1} that were not"
         )
+    logged = [each for each in asked.logged if each.question.at >= held[0].at][-settings.judged :]
     _begin(run, train, settings, seed)
     curves = Curves(run)
 
@@ -93,24 +79,39 @@ def learn(
         curves.add(stage, step, figures)
         told(stage, step, steps, figures)
 
-    made, by_stage = _tuned(train, held, settings, base, run, thought=thought, seed=seed, told=tell, judging=judging)
+    made = _tuned(train, held, logged, settings, base, run, thought=thought, seed=seed, told=tell, judging=judging)
+    by_stage = made.by_stage
     if running is not None:
         by_stage["running"] = _served(running, held, base, thought=thought, judging=judging)
     by_stage["no_agent"] = by_order(held)
-    manifest = _manifest(made, by_stage, held, train, base_name, settings)
+    figures = {name: value for stage, each in by_stage.items() for name, value in each.figures(stage).items()} | made.costs
+    earned, paid = None, 0.0
+    if logged:
+        earned, paid = worth(made.chances, logged, seed=seed), float(np.mean([each.reward for each in logged]))
+        figures |= {"snips": earned.snips.mean or 0.0, "snips_no_agent": paid, "snips_ess": earned.ess}
+    manifest = policy.Policy(
+        base_model=base_name,
+        rank=settings.rank,
+        learned_from=train[0].at,
+        learned_until=train[-1].at,
+        questions=len(train),
+        calibration=made.calibration,
+        segments=segments_of(made.last, by_stage["no_agent"], held),
+        figures={name: round(value, 5) for name, value in figures.items()},
+    )
     files = {policy.MANIFEST: msgspec.json.format(msgspec.json.encode(manifest))}
-    files |= {name: (made.adapter / name).read_bytes() for name in (policy.WEIGHTS, policy.CONFIG)}
-    return Learned(files, _verdict(by_stage, manifest.figures))
-
-
-def by_order(questions: Sequence[Question]) -> Judged:
-    """Return how well the page's own order answers, which the agent was not asked for: the first place is its choice."""
-    return _judged([-np.asarray(question.columns["positions"], np.float64) for question in questions], questions)
+    files |= {name: (run / ADAPTER / name).read_bytes() for name in (policy.WEIGHTS, policy.CONFIG)}
+    return Learned(files, verdict(made.last, by_stage["no_agent"], by_stage.get("running"), earned, paid, manifest.figures))
 
 
 @dataclass(frozen=True)
 class _Made:
-    adapter: Path
+    """What was learned, its folder aside: how each stage answers, the last among them, and what that costs."""
+
+    by_stage: dict[str, Judged]
+    last: Judged
+    chances: list[Floats]
+    costs: dict[str, float]
     calibration: policy.Calibration
 
 
@@ -128,6 +129,7 @@ def _begin(run: Path, train: Sequence[Question], settings: TuningSettings, seed:
 def _tuned(
     train: Sequence[Question],
     held: Sequence[Question],
+    logged: Sequence[Logged],
     settings: TuningSettings,
     base: Path,
     run: Path,
@@ -136,7 +138,7 @@ def _tuned(
     seed: int,
     told: Told,
     judging: Done,
-) -> tuple[_Made, dict[str, Judged]]:
+) -> _Made:
     from models.learning import grpo, sft
 
     model, tokenizer = model_of(base)
@@ -147,10 +149,9 @@ def _tuned(
         # Of a run that goes on, what was measured before it was ended.
         kept = run / f"{stage}.npz"
         if not kept.is_file():
-            judged = _judged(answering.judged(model, tokenizer, held, prompts, done=judging), held)
-            np.savez(kept, right=judged.right, ndcg=judged.ndcg)
+            np.savez(kept, **vars(judged(answering.judged(model, tokenizer, held, prompts, done=judging), held)))
         with np.load(kept) as figures:
-            return Judged(figures["right"], figures["ndcg"])
+            return Judged(**figures)
 
     by_stage = {"base": measured("base")}
     if first:
@@ -161,8 +162,12 @@ def _tuned(
         asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
         model = grpo.tune(model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told)
         by_stage["grpo"] = measured("grpo")
-    model.save_pretrained(run / "adapter", selected_adapters=["default"])
-    return _Made(run / "adapter", _calibration(model, tokenizer, prompts, train, judging)), by_stage
+    model.save_pretrained(run / ADAPTER, selected_adapters=["default"])
+    began = time.monotonic()
+    chances = answering.judged(model, tokenizer, [each.question for each in logged], prompts, done=judging)
+    costs = {"judged_ms": 1000 * (time.monotonic() - began) / len(logged)} if logged else {}
+    costs["tokens"] = float(np.mean([len(tokenizer(prompts.judgement(each, 0).prompt)["input_ids"]) for each in held]))
+    return _Made(by_stage, list(by_stage.values())[-1], chances, costs, _calibration(model, tokenizer, prompts, train, judging))
 
 
 def _split(train: Sequence[Question], settings: TuningSettings) -> tuple[Sequence[Question], Sequence[Question]]:
@@ -186,58 +191,4 @@ def _served(running: Path, held: Sequence[Question], base: Path, *, thought: int
     model, tokenizer = model_of(base)
     prompts = Prompts(tokenizer, thought=thought)
     adapted = PeftModel.from_pretrained(model, running)
-    return _judged(answering.judged(adapted, tokenizer, held, prompts, done=judging), held)
-
-
-def _judged(scores: Sequence[Floats], questions: Sequence[Question]) -> Judged:
-    right = [float(np.argmax(score) == question.wanted) for score, question in zip(scores, questions, strict=True)]
-    return Judged(np.array(right), np.array([_ndcg(s, q) for s, q in zip(scores, questions, strict=True)]))
-
-
-def _ndcg(scores: Floats, question: Question) -> float:
-    gains = np.maximum(np.asarray(question.gains, np.float64), 0.0)
-    discounts = 1 / np.log2(np.arange(len(gains)) + 2)
-    best = float((np.sort(gains)[::-1] * discounts).sum())
-    return float((gains[np.argsort(-scores, kind="stable")] * discounts).sum()) / best if best else 0.0
-
-
-def _manifest(
-    made: _Made,
-    by_stage: Mapping[str, Judged],
-    held: Sequence[Question],
-    train: Sequence[Question],
-    base_name: str,
-    settings: TuningSettings,
-) -> policy.Policy:
-    last = by_stage.get("grpo") or by_stage.get("sft") or by_stage["base"]
-    figures = {name: value for stage, each in by_stage.items() for name, value in each.figures(stage).items()}
-    known = np.array([question.known for question in held])
-    segments = []
-    for least, most in SEGMENTS:
-        within = (known >= least) & (known <= most)
-        helps = bool(
-            within.sum() >= LEAST_OF_SEGMENT and _surely_better(last.right[within], by_stage["no_agent"].right[within])
-        )
-        segments.append(policy.Segment(least=least, most=most, helps=helps, cases=int(within.sum())))
-    return policy.Policy(
-        base_model=base_name,
-        rank=settings.rank,
-        learned_from=train[0].at,
-        learned_until=train[-1].at,
-        questions=len(train),
-        calibration=made.calibration,
-        segments=tuple(segments),
-        figures=figures,
-    )
-
-
-def _surely_better(ours: Floats, others: Floats) -> bool:
-    differences = ours - others
-    return bool(float(differences.mean()) > 1.96 * float(differences.std(ddof=1)) / len(differences) ** 0.5)
-
-
-def _verdict(by_stage: Mapping[str, Judged], figures: Mapping[str, float]) -> Verdict:
-    last = by_stage.get("grpo") or by_stage.get("sft") or by_stage["base"]
-    running = by_stage["running"].right if "running" in by_stage else None
-    verdict = verdict_on(last.right, baseline=by_stage["no_agent"].right, running=running, name="choice")
-    return replace(verdict, figures={**figures, **verdict.figures})
+    return judged(answering.judged(adapted, tokenizer, held, prompts, done=judging), held)

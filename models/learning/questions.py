@@ -19,7 +19,7 @@ import numpy as np
 
 from models.retrieval.log import WANTED
 from models.viewers.memory import about, words_of
-from models.viewers.questions import Question
+from models.viewers.questions import Logged, Question
 from streams.events import ACTIONS, Interaction
 from streams.features import UserActivity, UserHistory, UserInterests, ViewerFeatures
 from streams.flows.feedback_log import FeedbackLog
@@ -32,7 +32,18 @@ EACH_VIEWER = 50
 EACH_PAGE = 2
 # Watches from which on a video is not cold, as in the evaluation of retrieval.
 COLD = 5
-_COLUMNS = ["request_id", "user_id", "video_id", "position", "actions", "watch_ms", "reward", "served_at", "rivals"]
+_COLUMNS = [
+    "request_id",
+    "user_id",
+    "video_id",
+    "position",
+    "actions",
+    "watch_ms",
+    "reward",
+    "served_at",
+    "propensity",
+    "rivals",
+]
 _INTERESTS = frozenset(ACTIONS)
 
 
@@ -44,17 +55,26 @@ class Told:
     count: Callable[[str], int]
 
 
-def questions_of(feedback: Path, videos: Videos, told: Told, *, candidates: int, seed: int, since: str = "") -> list[Question]:
-    """Return the questions of the feedback log from day `since` on, the oldest first.
+@dataclass(frozen=True)
+class FromLog:
+    """What the feedback log asks: questions, and choices that were left to chance, the oldest first each."""
 
-    Each has `candidates`, in any order, by the seed. Rows whose video is gone, or whose numbers are none, are left out, and so
-    is a page that is logged again. What a page's viewer did on it is known from the viewer's next page on.
+    questions: list[Question]
+    logged: list[Logged]
+
+
+def from_log(feedback: Path, videos: Videos, told: Told, *, candidates: int, seed: int, since: str = "") -> FromLog:
+    """Return what the feedback log asks from day `since` on.
+
+    Each question has `candidates`, in any order, by the seed. Rows whose video is gone, or whose numbers are none, are left
+    out, and so is a page that is logged again. What a page's viewer did on it is known from the viewer's next page on.
     """
     rows = FeedbackLog(feedback).read(_COLUMNS, since=since).to_pylist()
     rows.sort(key=lambda row: (row["served_at"], row["user_id"], row["request_id"], row["position"]))
     viewers: dict[str, Viewer] = {}
     popularity: Counter[str] = Counter()
     asked: list[Question] = []
+    logged: list[Logged] = []
     done: set[str] = set()
     for request_id, group in groupby(rows, key=lambda row: row["request_id"]):
         page = list({row["video_id"]: row for row in group if _counts(row, videos)}.values())
@@ -62,10 +82,12 @@ def questions_of(feedback: Path, videos: Videos, told: Told, *, candidates: int,
             continue
         done.add(request_id)
         viewer = viewers.setdefault(page[0]["user_id"], Viewer())
-        asked += _of_page(page, viewer, videos, told, popularity, candidates, seed)
+        of = _Page(page, viewer, videos, told, popularity, np.random.default_rng([seed, zlib.crc32(request_id.encode())]))
+        asked += of.questions(candidates)
+        logged += of.logged(candidates)
         popularity.update(row["video_id"] for row in page if WANTED.intersection(row["actions"]))
         viewer.apply(_interactions(page), videos, received_at=_ms(page[0]))
-    return _fair(asked)
+    return FromLog(_fair(asked), logged)
 
 
 def cut_by_time(
@@ -88,58 +110,79 @@ def _counts(row: dict[str, Any], videos: Videos) -> bool:
     return videos.get(row["video_id"]) is not None and math.isfinite(row["reward"] or 0.0)
 
 
-def _of_page(
-    page: list[dict[str, Any]],
-    viewer: Viewer,
-    videos: Videos,
-    told: Told,
-    popularity: Counter[str],
-    candidates: int,
-    seed: int,
-) -> Iterator[Question]:
-    wanted = [row for row in page if WANTED.intersection(row["actions"])]
-    left = [row for row in page if row["actions"] and not WANTED.intersection(row["actions"])]
-    shown = {row["video_id"] for row in page}
-    unshown = _unshown(page, shown, videos)
-    if not wanted or len(left) + len(unshown) < candidates - 1:
-        return
-    rng = np.random.default_rng([seed, zlib.crc32(page[0]["request_id"].encode())])
-    user_id, at = page[0]["user_id"], _ms(page[0])
-    words = words_of(_features(viewer, user_id), videos.get, now_ms=at, tokens=told.tokens, count=told.count)
-    best = sorted(wanted, key=lambda row: -row["reward"])[:EACH_PAGE]
-    for row in best:
-        others = [left[place] for place in rng.permutation(len(left))] + unshown
-        chosen = [row, *others[: candidates - 1]]
-        found = [video for one in chosen if (video := videos.get(one["video_id"])) is not None]
-        yield Question(
-            user_id=user_id,
+@dataclass(frozen=True)
+class _Page:
+    rows: list[dict[str, Any]]
+    viewer: Viewer
+    videos: Videos
+    told: Told
+    popularity: Counter[str]
+    rng: np.random.Generator
+
+    def questions(self, candidates: int) -> Iterator[Question]:
+        """Yield a question for each of the first that were wanted."""
+        wanted = [row for row in self.rows if WANTED.intersection(row["actions"])]
+        left = [row for row in self.rows if row["actions"] and not WANTED.intersection(row["actions"])]
+        unshown = _unshown(self.rows, self.videos)
+        if wanted and len(left) + len(unshown) >= candidates - 1:
+            words = self._words()
+            for row in sorted(wanted, key=lambda row: -row["reward"])[:EACH_PAGE]:
+                others = [left[place] for place in self.rng.permutation(len(left))] + unshown
+                yield self._question([row, *others[: candidates - 1]], words).shuffled(self.rng)
+
+    def logged(self, candidates: int) -> Iterator[Logged]:
+        """Yield one place, drawn, if what was shown is among the likeliest candidates of it."""
+        row = self.rows[int(self.rng.integers(len(self.rows)))]
+        chances = {row["video_id"]: row["propensity"]} | dict(row["rivals"] or ())
+        likeliest = sorted((video for video in chances if self.videos.get(video)), key=lambda video: (-chances[video], video))
+        chosen = likeliest[:candidates]
+        if len(chosen) == candidates and row["video_id"] in chosen and row["actions"] and row["propensity"] > 0:
+            total = sum(chances[video] for video in chosen)
+            others = [_unknown(video, len(self.rows)) for video in chosen if video != row["video_id"]]
+            question = self._question([row, *others], self._words())
+            yield Logged(question, tuple(chances[video] / total for video in question.video_ids), float(row["reward"]))
+
+    def _words(self) -> str:
+        features = _features(self.viewer, self.rows[0]["user_id"])
+        told = self.told
+        return words_of(features, self.videos.get, now_ms=_ms(self.rows[0]), tokens=told.tokens, count=told.count)
+
+    def _question(self, chosen: Sequence[dict[str, Any]], words: str) -> Question:
+        """Return the question for the first of the chosen."""
+        found = [video for one in chosen if (video := self.videos.get(one["video_id"])) is not None]
+        return Question(
+            user_id=self.rows[0]["user_id"],
             viewer=words,
             video_ids=tuple(video.video_id for video in found),
             videos=tuple(about(video) for video in found),
             wanted=0,
             gains=tuple(float(one["reward"]) for one in chosen),
-            at=at,
-            known=len(viewer.history.videos),
-            cold=popularity[row["video_id"]] <= COLD,
+            at=_ms(self.rows[0]),
+            known=len(self.viewer.history.videos),
+            cold=self.popularity[found[0].video_id] <= COLD,
             columns={
-                "popularity": tuple(float(popularity[video.video_id]) for video in found),
+                "popularity": tuple(float(self.popularity[video.video_id]) for video in found),
                 "watch_shares": tuple(_watch_share(one, video) for one, video in zip(chosen, found, strict=True)),
                 "embeddings": tuple(video.embedding for video in found),
                 "authors": tuple(video.author_id for video in found),
                 "positions": tuple(one["position"] for one in chosen),
             },
-        ).shuffled(rng)
+        )
 
 
-def _unshown(page: list[dict[str, Any]], shown: set[str], videos: Videos) -> list[dict[str, Any]]:
+def _unshown(page: list[dict[str, Any]], videos: Videos) -> list[dict[str, Any]]:
     """Return what could have been shown instead, the likeliest first, as rows of which nothing is known."""
+    shown = {row["video_id"] for row in page}
     chances: dict[str, float] = {}
     for row in page:
         for video_id, chance in row["rivals"] or ():
             if video_id not in shown and videos.get(video_id) is not None:
                 chances[video_id] = max(chance, chances.get(video_id, 0.0))
-    ordered = sorted(chances, key=lambda video_id: (-chances[video_id], video_id))
-    return [{"video_id": each, "position": len(page), "reward": 0.0, "watch_ms": 0, "actions": []} for each in ordered]
+    return [_unknown(each, len(page)) for each in sorted(chances, key=lambda video_id: (-chances[video_id], video_id))]
+
+
+def _unknown(video_id: str, position: int) -> dict[str, Any]:
+    return {"video_id": video_id, "position": position, "reward": 0.0, "watch_ms": 0, "actions": []}
 
 
 def _fair(questions: list[Question]) -> list[Question]:

@@ -71,3 +71,15 @@ class Question:
             gains=chosen(self.gains),
             columns={name: chosen(values) for name, values in self.columns.items()},
         )
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One place of a page as it was left to chance: of the question's n candidates, its wanted is what was shown.
+
+    `shares` (n) are the probabilities of each, given that it was one of these, and `reward` is what came of it.
+    """
+
+    question: Question
+    shares: tuple[float, ...]
+    reward: float

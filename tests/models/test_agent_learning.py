@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 
 from models.learning import agent, answering, grpo
 from models.learning.gate import TooLittle
+from models.learning.questions import FromLog
 from models.learning.rewards import composed
 from models.learning.tuning import Prompts, examples, model_of
 from models.settings import TuningSettings
 from models.viewers import policy
-from models.viewers.questions import Question
+from models.viewers.questions import Logged, Question
 
 NOW = 1_790_000_000_000
 WORDS = ["cats", "news", "cars", "Likes", "yes", "no", *map(str, range(10))]
@@ -86,6 +88,15 @@ def questions(many: int, *, seed: int = 0) -> list[Question]:
     return made
 
 
+def logged(asked: Sequence[Question]) -> list[Logged]:
+    """Each candidate was as likely to be shown, and earned what it was worth."""
+    made = []
+    for number, question in enumerate(asked):
+        row = question.videos.index(("cats", "news", "cars")[number % 3])
+        made.append(Logged(replace(question, wanted=row), (1 / 3, 1 / 3, 1 / 3), question.gains[row]))
+    return made
+
+
 def settings(**changes: object) -> TuningSettings:
     quick = {"batch": 4, "group": 4, "steps": 6, "judged": 60, "sft_rate": 5e-3, "grpo_rate": 1e-3, "rank": 4, "save_steps": 5}
     return TuningSettings.model_validate(quick | changes)
@@ -94,7 +105,7 @@ def settings(**changes: object) -> TuningSettings:
 def learned(base: Path, run: Path, tuning: TuningSettings, asked: Sequence[Question], running: Path | None = None):  # type: ignore[no-untyped-def]
     steps: list[tuple[str, int, int, dict[str, float]]] = []
     made = agent.learn(
-        asked, tuning, base=base, base_name="tiny", run=run, running=running, thought=0, seed=0,
+        FromLog(list(asked), logged(asked)), tuning, base=base, base_name="tiny", run=run, running=running, thought=0, seed=0,
         told=lambda *told: steps.append(told),
     )  # fmt: skip
     return made, steps
@@ -112,6 +123,10 @@ def test_it_learns_what_viewers_want_and_passes_the_gate(turn) -> None:  # type:
     figures = made.verdict.figures
     assert figures["choice_no_agent"] == 0.0
     assert figures["choice_base"] < figures["choice_sft"] <= figures["choice_grpo"] == 1.0
+    # Of what was left to chance, a third was worth 1, a third 0 and a third -.5.
+    assert figures["snips_no_agent"] == pytest.approx(1 / 6, abs=0.02)
+    assert figures["snips"] > 0.9
+    assert 15 < figures["snips_ess"] < 30
 
 
 def test_a_release_tells_what_it_is_and_where_it_helps(turn, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -148,7 +163,7 @@ def test_the_same_seed_learns_the_same_and_a_run_that_was_ended_goes_on(base: Pa
 
     with pytest.raises(Killed):
         agent.learn(
-            questions(320),
+            FromLog(questions(320), logged(questions(320))),
             settings(),
             base=base,
             base_name="tiny",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from models.learning.questions import EACH_PAGE, EACH_VIEWER, Told, cut_by_time, questions_of
+from models.learning.questions import EACH_PAGE, EACH_VIEWER, Told, cut_by_time, from_log
 from models.viewers.questions import Question
 from streams.events import Feedback, Outcome
 from streams.flows.feedback_log import FeedbackLog
@@ -63,7 +63,7 @@ def asked(
 ) -> list[Question]:
     FeedbackLog(folder).add(list(pages))
     told = Told(200, lambda text: len(text.split()))
-    return questions_of(folder, known or Known(), told, candidates=candidates, seed=seed)
+    return from_log(folder, known or Known(), told, candidates=candidates, seed=seed).questions
 
 
 CATS_LIKED = (("cats-1", "liked"), ("news-1", "skipped"), ("news-2", "skipped"), ("cars-1", "unseen"))
@@ -146,3 +146,22 @@ def test_the_newest_are_held_out_and_if_asked_nobody_is_on_both_sides(tmp_path: 
 def test_a_page_with_too_few_candidates_asks_nothing(tmp_path: Path, candidates: int) -> None:
     questions = asked(tmp_path, [page(0, ("cats-1", "liked"), ("news-1", "skipped"))], candidates=candidates)
     assert len(questions) == (candidates == 2)
+
+
+def test_what_was_left_to_chance_is_told_with_its_odds(tmp_path: Path) -> None:
+    FeedbackLog(tmp_path).add(
+        [page(at, ("cats-1", "liked"), rivals={"news-1": 0.3, "cars-1": 0.1, "x-1": 0.1}) for at in range(5)]
+    )
+    logged = from_log(tmp_path, Known(), Told(200, len), candidates=3, seed=0).logged
+    assert len(logged) == 5
+    question = logged[0].question
+    assert (question.video_ids[question.wanted], logged[0].reward) == ("cats-1", 1.5)
+    assert dict(zip(question.video_ids, logged[0].shares, strict=True)) == pytest.approx(
+        {"cats-1": 5 / 9, "news-1": 3 / 9, "cars-1": 1 / 9}
+    )
+
+
+def test_a_place_whose_video_was_unlikely_is_not_told_of(tmp_path: Path) -> None:
+    rivals = {f"news-{row}": 0.6 for row in range(3)}
+    FeedbackLog(tmp_path).add([page(at, ("cats-1", "liked"), rivals=rivals) for at in range(5)])
+    assert from_log(tmp_path, Known(), Told(200, len), candidates=3, seed=0).logged == []
