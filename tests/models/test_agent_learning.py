@@ -125,8 +125,8 @@ def test_it_learns_what_viewers_want_and_passes_the_gate(turn) -> None:  # type:
     assert figures["choice_base"] < figures["choice_sft"] <= figures["choice_grpo"] == 1.0
     # Of what was left to chance, a third was worth 1, a third 0 and a third -.5.
     assert figures["snips_no_agent"] == pytest.approx(1 / 6, abs=0.02)
-    assert figures["snips"] > 0.9
-    assert 15 < figures["snips_ess"] < 30
+    assert figures["snips"] > figures["snips_no_agent"] + 0.1
+    assert 15 < figures["snips_ess"] < 60
 
 
 def test_a_release_tells_what_it_is_and_where_it_helps(turn, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
