@@ -96,7 +96,7 @@ def _alone(settings: "Settings", viewers: int, memory: int, seed: int) -> dict[s
             shared = [_took(partial(agent.rank, *each)) for each in asked[1:]]
             tokens = counted["agent_tokens/asked"]
             with ThreadPoolExecutor(VIDEOS_OF_A_PLAN) as threads:
-                apart = [_took(lambda of=_apart(*each): list(threads.map(agent.judge, *of))) for each in asked[1:]]
+                apart = [_took(partial(_judge_apart, agent, threads, *each)) for each in asked[1:]]
     made = len(asked) - 1
     return {
         "judged_per_s": round(made * VIDEOS_OF_A_PLAN / sum(shared), 2),
@@ -112,9 +112,10 @@ def _took(work: "Callable[[], object]") -> float:
     return time.monotonic() - began
 
 
-def _apart(words: str, videos: "Sequence[str]") -> "tuple[list[str], list[list[str]]]":
-    """Return the same questions, each about a viewer who is told of behind a line that no other has."""
-    return [f"Viewer {hash((words, video))}.\n{words}" for video in videos], [[video] for video in videos]
+def _judge_apart(agent: "UserAgent", threads: ThreadPoolExecutor, words: str, videos: Sequence[str]) -> None:
+    """Ask the same questions, each about a viewer who is told of behind a line that no other has."""
+    told = [f"Viewer {hash((words, video))}.\n{words}" for video in videos]
+    list(threads.map(agent.judge, told, [[video] for video in videos]))
 
 
 def _viewers(count: int, memory: int, seed: int) -> "list[tuple[str, list[str]]]":
