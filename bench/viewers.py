@@ -27,6 +27,7 @@ from streams.events import Plan, Slate
 
 if TYPE_CHECKING:
     from headwater.settings import Settings
+    from models.viewers.agent import UserAgent
     from simulation.settings import AudienceSettings
     from streams.follower import Followed
 
