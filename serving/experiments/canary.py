@@ -71,7 +71,7 @@ def looked(ours: Totals, others: Totals, *, version: str, share: float, since: i
         if interval.high < 0:
             return _then(seen, "roll back", f"its reward is surely below the others': {_told(seen)}")
     if age < least_ms:
-        return _then(seen, "watch", _told(seen))
+        return _then(seen, "watch", "not surely worse so far; it has not had its time (learning.canary_s)")
     if ours.mean - others.mean >= -MARGIN * abs(others.mean):
         return _then(seen, "promote", f"its reward is not below the others' by more than {MARGIN:.0%}: {_told(seen)}")
     below = f"its reward is below the others' by more than {MARGIN:.0%}, which may be chance: {_told(seen)}"

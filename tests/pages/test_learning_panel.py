@@ -49,7 +49,7 @@ def learned(folder: Path, *, now: int) -> None:
     seen = Look(
         at=now, version=NEW, share=0.1, viewers=388, other_viewers=3_502, reward=0.3312, other_reward=0.3107,
         difference=0.0205, low=-0.0081, high=0.0491,
-        reason="0.3312 of 388 viewers, 0.3107 of 3502 others, difference -0.0081 to +0.0491",
+        reason="not surely worse so far; it has not had its time (learning.canary_s)",
     )  # fmt: skip
     write_look(root, "agent", seen)
     run = folder / "runs" / "agent" / "20260102T090000"
