@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import httpx
 from rich.console import Console
 
 from deploy.local import binaries
@@ -14,6 +12,7 @@ from headwater.encoders import NOWHERE
 from headwater.settings import BadSettings, Settings
 from models.settings import LOCAL, AgentSettings
 from models.viewers import policy
+from models.viewers.adapters import Adapters, Refused
 
 # Of what is no question: longer than it takes to read an adapter of a large model from a slow disk.
 PATIENCE_S = 60.0
@@ -72,32 +71,27 @@ def adapter_of(agent: AgentSettings, name: str, folder: Path) -> Iterator[Callab
     calibrated: Callable[[float], float] = policy.Calibration()
     if (folder / policy.MANIFEST).is_file():
         calibrated = policy.read(folder, base_model=agent.model).calibration
-    _asked(agent, "POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(folder.resolve())})
-    try:
-        yield calibrated
-    finally:
-        # One that is gone has no adapter, and why it went matters more.
-        with suppress(ConnectionError):
-            _asked(agent, "POST", "/v1/unload_lora_adapter", {"lora_name": name})
+    with Adapters(agent.url, api_key=agent.api_key) as adapters:
+        try:
+            adapters.load(name, folder.resolve())
+        except Refused as error:
+            raise ConnectionError(f"{error}; adapters need VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora") from error
+        try:
+            yield calibrated
+        finally:
+            # One that is gone has no adapter, and why it went matters more.
+            with suppress(ConnectionError):
+                adapters.unload(name)
 
 
 def _checked(agent: AgentSettings) -> AgentSettings:
-    served = [each["id"] for each in _asked(agent, "GET", "/v1/models").json()["data"]]
+    with Adapters(agent.url, api_key=agent.api_key) as adapters:
+        try:
+            served = adapters.names(within_s=PATIENCE_S)
+        except ConnectionError as error:
+            raise ConnectionError(f'{error}; start the server (agent.url), or set agent.url = "local"') from error
     if agent.model not in served:
-        raise ConnectionError(f"{agent.url}: expected the model {agent.model} (agent.model), it serves {', '.join(served)}")
-    return agent
-
-
-def _asked(agent: AgentSettings, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-    headers = {"Authorization": f"Bearer {agent.api_key}"} if agent.api_key else {}
-    try:
-        with httpx.Client(base_url=agent.url, headers=headers, trust_env=False, timeout=PATIENCE_S) as client:
-            answer = client.request(method, path, json=body)
-    except httpx.HTTPError as error:
         raise ConnectionError(
-            f'{agent.url} (agent.url): {type(error).__name__}: {error}; start the server, or set agent.url = "local"'
-        ) from error
-    if answer.is_error:
-        hint = "; adapters need VLLM_ALLOW_RUNTIME_LORA_UPDATING=True and --enable-lora" if answer.status_code == 404 else ""
-        raise ConnectionError(f"{agent.url}{path}: {answer.status_code}: {answer.text[:300]}{hint}")
-    return answer
+            f"{agent.url}: expected the model {agent.model} (agent.model), it serves {', '.join(sorted(served))}"
+        )
+    return agent

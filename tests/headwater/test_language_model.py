@@ -113,7 +113,7 @@ def test_a_server_that_runs_is_taken_and_one_that_is_away_or_has_another_model_i
     ):
         pass
     with (
-        pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1 \(agent\.url\).*start the server"),
+        pytest.raises(ConnectionError, match=r"127\.0\.0\.1:1/v1/models.*start the server \(agent\.url\)"),
         language_model_of(settings_of("http://127.0.0.1:1"), QUIET),
     ):
         pass

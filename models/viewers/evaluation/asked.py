@@ -5,7 +5,6 @@ the wanted one is mostly what the recommender likes least, which whoever knows i
 nothing. A question knows the past of its viewer only, and the recommender what was watched before the cut.
 """
 
-import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import numpy as np
 from models.ranking.evaluation.leave_one_out import TOGETHER, Held, Recommender, Scores, Split
 from models.retrieval.log import History, Rows, WatchLog
 from models.viewers.evaluation.protocol import Negatives
-from models.viewers.memory import about, words_of
+from models.viewers.memory import about, tokens_of, words_of
 from models.viewers.questions import Question
 from streams.features import UserHistory, UserInterests, ViewerFeatures
 from streams.ports import Video
@@ -167,11 +166,6 @@ def features(user_id: str, history: History, log: WatchLog, find: Find) -> Viewe
             blocked=[],
         ),
     )
-
-
-def tokens_of(text: str) -> int:
-    """Return about how many tokens a text is, of any model and in any script."""
-    return math.ceil(len(text.encode()) / 4)
 
 
 def _question(
