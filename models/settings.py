@@ -149,8 +149,10 @@ class TuningSettings(BaseModel):
     sft_rate: float = Field(1e-3, gt=0, description="learning rate of SFT; a larger model wants a smaller one")
     steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
     group: int = Field(8, ge=2, description="answers to each question, of which GRPO learns: fewer are often all equal")
-    grpo_rate: float = Field(3e-4, gt=0, description="learning rate of GRPO, constant")
-    kl: float = Field(0.001, ge=0, description="how much straying from the model before GRPO costs: none, and it collapses")
+    grpo_rate: float = Field(
+        5e-5, gt=0, description="learning rate of GRPO, constant: larger, and a small model soon gives one answer to all"
+    )
+    kl: float = Field(0.04, ge=0, description="how much straying from the model before GRPO costs: less lets it collapse")
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
     rewards: dict[str, float] = Field(
         default_factory=lambda: {"accuracy": 1.0},

@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from torch import Tensor
+from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -21,6 +22,9 @@ from models.settings import TuningSettings
 
 # DAPO's: what was unlikely may become likely faster than what was likely may become certain.
 CLIP, CLIP_HIGHER = 0.2, 0.28
+# Steps in a row of which hardly a group taught anything, after which no more are made: all is learned, or one answer is given
+# to all questions, and what is left of such a run is the drift of its few odd answers.
+STOP_AFTER, TAUGHT_NOTHING = 3, 0.95
 # Beside the answer itself: its end, and an end of thought.
 _TOKENS_OF_AN_ANSWER = 12
 _CHARACTERS_A_TOKEN = 3
@@ -59,7 +63,7 @@ def tune(
         processing_class=tokenizer,
         rollout_func=_rollouts,
         peft_config=None if hasattr(model, "peft_config") else adapter(settings, layers=model.config.num_hidden_layers),
-        callbacks=[told_of("grpo", told)],
+        callbacks=[told_of("grpo", told), _Stops()],
     )
     quiet(trainer)
     trainer.train(resume_from_checkpoint=resumable(run / "grpo"))
@@ -83,6 +87,18 @@ class _Trainer(GRPOTrainer):
         mask = made["completion_mask"] * kept.to(made["completion_mask"].dtype)
         # Its normaliser counts only what is learned from; a step of nothing else divides by no zero.
         return made | {"completion_mask": mask, "num_items_in_batch": mask.sum().clamp(min=1)}
+
+
+class _Stops(TrainerCallback):
+    """Ends a run that no longer learns."""
+
+    def __init__(self) -> None:
+        self._in_vain = 0
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if logs and "dropped_share" in logs:
+            self._in_vain = self._in_vain + 1 if logs["dropped_share"] >= TAUGHT_NOTHING else 0
+            control.should_training_stop |= self._in_vain >= STOP_AFTER
 
 
 def _form_of(loss: str) -> dict[str, Any]:
