@@ -31,11 +31,11 @@ LEARNED = "agent-learned"
 def main(
     pages: Annotated[int, typer.Option(min=100, help="pages with feedback, of 8 places each")] = 1_000,
     viewers: Annotated[int, typer.Option(min=10, help="simulated viewers; the last fifth of the pages judges")] = 100,
-    questions: Annotated[int, typer.Option(min=16, help="questions learned from, half by SFT, half by GRPO")] = 240,
+    questions: Annotated[int, typer.Option(min=16, help="questions learned from, half by SFT, half by GRPO")] = 340,
     steps: Annotated[int, typer.Option(min=1, help="steps of GRPO, of 8 prompts and 8 answers to each")] = 40,
-    judged: Annotated[int, typer.Option(min=50, help="questions judged by")] = 100,
+    judged: Annotated[int, typer.Option(min=50, help="questions judged by")] = 80,
     layers: Annotated[int, typer.Option(min=0, help="layers that learn, the last; 0: all")] = 0,
-    memory: Annotated[int, typer.Option(min=50, help="tokens that tell of a viewer")] = 80,
+    memory: Annotated[int, typer.Option(min=50, help="tokens that tell of a viewer")] = 60,
     swapped: Annotated[bool, typer.Option("--swap/--no-swap", help="start vLLM and swap the adapter in under load")] = True,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:

@@ -142,7 +142,7 @@ class TuningSettings(BaseModel):
         0, ge=0, description="layers that learn, the last: what is below them is computed in half the time; 0: all"
     )
     warm_start: float = Field(
-        0.3, ge=0, le=1, description="share of the questions, the oldest, that SFT learns from; GRPO learns from the others"
+        0.5, ge=0, le=1, description="share of the questions, the oldest, that SFT learns from; GRPO learns from the others"
     )
     epochs: float = Field(1.0, ge=0, description="times that the questions are gone through in SFT; 0: no SFT")
     batch: int = Field(8, ge=1, description="questions a step, in SFT and GRPO")
@@ -150,7 +150,7 @@ class TuningSettings(BaseModel):
     steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
     group: int = Field(8, ge=2, description="answers to each question, of which GRPO learns: fewer are often all equal")
     grpo_rate: float = Field(
-        5e-5, gt=0, description="learning rate of GRPO, constant: larger, and a small model soon gives one answer to all"
+        1e-4, gt=0, description="learning rate of GRPO, constant: larger, and a small model soon gives one answer to all"
     )
     kl: float = Field(0.04, ge=0, description="how much straying from the model before GRPO costs: less lets it collapse")
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
