@@ -55,6 +55,16 @@ def release(settings: Settings, model: str, learned: Learned) -> Decision:
         return made
 
 
+def failed(settings: Settings, model: str, reason: str) -> None:
+    """Put on record that learning ended badly, which changes nothing, for operators to see.
+
+    Raises:
+        OSError: the disk takes it not.
+    """
+    with record.alone(settings.learning.releases):
+        _recorded(settings, model, "failed", reason, by="learner")
+
+
 def begins_as_canary(settings: Settings, model: str) -> bool:
     """Return whether what passes the gate goes to a share of viewers first."""
     learning = settings.learning

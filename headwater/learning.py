@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from deploy.local.process import die_with_parent
 from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
-from headwater.decisions import is_watched, release, standing
+from headwater.decisions import failed, release, standing
 from headwater.settings import Settings
 from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle
@@ -100,7 +100,10 @@ def _apart(name: str, settings: Settings) -> bool:
     process.start()
     process.join()
     if process.exitcode:
-        log.error("%s: learning ended with status %d; what serves stays, and it is tried again", name, process.exitcode)
+        why = f"learning ended with status {process.exitcode} (see the learner's log); what serves stays, and it is tried again"
+        log.error("%s: %s", name, why)
+        with suppress(OSError):
+            failed(settings, name, why)
     return process.exitcode == 0
 
 

@@ -145,23 +145,27 @@ def _tuned(
     prompts = Prompts(tokenizer, thought=thought)
     first, second = _split(train, settings)
 
-    def measured(stage: str) -> Judged:
+    def measured(stage: str, curve: str, step: int) -> Judged:
         # Of a run that goes on, what was measured before it was ended.
         kept = run / f"{stage}.npz"
         if not kept.is_file():
-            np.savez(kept, **vars(judged(answering.judged(model, tokenizer, held, prompts, done=judging), held)))
+            beside = run / f".{stage}.npz"
+            np.savez(beside, **vars(judged(answering.judged(model, tokenizer, held, prompts, done=judging), held)))
+            beside.replace(kept)
         with np.load(kept) as figures:
-            return Judged(**figures)
+            of_stage = Judged(**figures)
+        told(curve, step, settings.steps if curve == "grpo" else step, {"held_out": float(of_stage.right.mean())})
+        return of_stage
 
-    by_stage = {"base": measured("base")}
+    by_stage = {"base": measured("base", "sft", 0)}
     if first:
         asked = examples(first, prompts, choices=settings.choices, seed=seed)
         model = sft.tune(model, tokenizer, asked, settings, run, seed=seed, told=told)
-        by_stage["sft"] = measured("sft")
+        by_stage["sft"] = measured("sft", "grpo", 0)
     if second:
         asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
         model = grpo.tune(model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told)
-        by_stage["grpo"] = measured("grpo")
+        by_stage["grpo"] = measured("grpo", "grpo", settings.steps)
     model.save_pretrained(run / ADAPTER, selected_adapters=["default"])
     began = time.monotonic()
     chances = answering.judged(model, tokenizer, [each.question for each in logged], prompts, done=judging)

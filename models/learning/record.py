@@ -19,12 +19,12 @@ log = logging.getLogger(__name__)
 FILE, LOCK = "decisions.jsonl", ".decisions.lock"
 # Past this the oldest refusals go: larger, and every look at the record takes longer; smaller, and fewer of them are told of.
 MOST_BYTES = 4_000_000
-# Refusals that stay then.
+# Of what changed nothing, so much stays then.
 KEPT_REFUSALS = 500
 
-What = Literal["refused", "held", "released", "canary", "promoted", "rolled back", "pinned", "unpinned"]
+What = Literal["failed", "refused", "held", "released", "canary", "promoted", "rolled back", "pinned", "unpinned"]
 # What serves is as it was after these.
-NOTHING_CHANGED: frozenset[What] = frozenset({"refused", "held"})
+NOTHING_CHANGED: frozenset[What] = frozenset({"failed", "refused", "held"})
 Model = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_-]*$", max_length=40)]
 # A folder's name: nothing in the record may lead out of the folder of releases.
 Version = Annotated[str, Meta(pattern=r"^([0-9]{8}T[0-9]{6}-[0-9a-f]{8})?$")]
@@ -33,7 +33,8 @@ Version = Annotated[str, Meta(pattern=r"^([0-9]{8}T[0-9]{6}-[0-9a-f]{8})?$")]
 class Decision(Struct, frozen=True, kw_only=True):
     """One decision, at Unix ms: "refused" by the gate, passed but "held" back, or what serves whom from then on.
 
-    `by` is "gate", "canary" or a person's login. `version` is empty for what never became a release; `to` is what serves
+    Learning that "failed" decided nothing, and is told of all the same. `by` is "gate", "canary", "learner" or a person's
+    login. `version` is empty for what never became a release; `to` is what serves
     instead of one that was rolled back, empty for nothing. A figure that was no number is None.
     """
 

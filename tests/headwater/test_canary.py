@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from headwater.canary import Watch, rewards
-from headwater.decisions import NotPossible, pin, release, roll_back, standing, unpin
+from headwater.decisions import NotPossible, failed, pin, release, roll_back, standing, unpin
 from headwater.releases import announce
 from headwater.settings import Settings
 from models.learning.gate import Learned, Verdict
@@ -224,6 +224,13 @@ def test_a_record_that_takes_no_more_releases_nothing_and_leaves_nothing(told: S
 
 
 @pytest.mark.stack
+def test_learning_that_failed_is_on_record_and_changes_nothing(settings: Settings) -> None:
+    failed(settings, "agent", "learning ended with status -9")
+    (decision,) = read(settings.learning.releases)
+    assert (decision.what, decision.by, decision.reason) == ("failed", "learner", "learning ended with status -9")
+    assert not standing(settings, "agent").known
+
+
 def test_pinned_what_is_learned_is_judged_and_nothing_is_released(told: Settings) -> None:
     told.learning.every_s = 0
     first, second = (release(told, "agent", learned(content)).version for content in ("first", "second"))

@@ -147,7 +147,10 @@ def test_its_curves_are_written_step_by_step(turn) -> None:  # type: ignore[no-u
     lines = [json.loads(line) for line in (run / "curves.jsonl").read_text().splitlines()]
     of_grpo = [line for line in lines if line["stage"] == "grpo" and "kl" in line]
     assert [line["step"] for line in of_grpo] == [1, 2, 3]
-    assert {"reward", "rewards/accuracy/mean", "kl", "completions/mean_length", "dropped_share"} <= set(of_grpo[0])
+    assert {"reward", "rewards/accuracy", "rewards/form", "kl", "completion_length", "dropped_share"} <= set(of_grpo[0])
+    held_out = [(line["stage"], line["step"], line["held_out"]) for line in lines if "held_out" in line]
+    assert held_out[0][:2] == ("sft", 0)
+    assert held_out[-1] == ("grpo", 3, 1.0)
     assert [(stage, step, of) for stage, step, of, figures in steps if "kl" in figures][-1] == ("grpo", 3, 3)
 
 
@@ -174,14 +177,14 @@ def test_the_same_seed_learns_the_same_and_a_run_that_was_ended_goes_on(base: Pa
             told=dies,
         )
     again, steps = learned(base, tmp_path / "now", settings(), questions(320))
-    assert next(step for stage, step, *_ in steps if stage == "grpo") == 3
+    assert next(step for stage, step, _, told in steps if stage == "grpo" and "kl" in told) == 3
     assert again.files[policy.WEIGHTS] == made.files[policy.WEIGHTS]
 
 
 def test_other_settings_begin_anew(base: Path, turn) -> None:  # type: ignore[no-untyped-def]
     _, _, run = turn
     _, steps = learned(base, run, settings(steps=1, epochs=0.1), questions(320))
-    assert next(step for stage, step, *_ in steps if stage == "sft") == 1
+    assert next(step for stage, step, _, told in steps if stage == "sft" and "loss" in told) == 1
 
 
 def test_too_few_questions_are_said_to_be(base: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import { term } from "./help.js";
 import { table } from "./table.js";
 
 const WHAT = {
+  failed: { tone: "bad", icon: "circle-off", words: "failed" },
   refused: { tone: "off", icon: "circle-off", words: "refused" },
   held: { tone: "off", icon: "hourglass", words: "passed, held back" },
   released: { tone: "good", icon: "circle-check", words: "released" },
