@@ -17,7 +17,7 @@ from deploy.local.process import die_with_parent
 from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
-from headwater.decisions import failed, release, standing
+from headwater.decisions import failed, is_watched, release, standing
 from headwater.settings import Settings
 from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle

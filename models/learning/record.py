@@ -34,8 +34,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """One decision, at Unix ms: "refused" by the gate, passed but "held" back, or what serves whom from then on.
 
     Learning that "failed" decided nothing, and is told of all the same. `by` is "gate", "canary", "learner" or a person's
-    login. `version` is empty for what never became a release; `to` is what serves
-    instead of one that was rolled back, empty for nothing. A figure that was no number is None.
+    login. `version` is empty for what never became a release; `to` is what serves instead of one that was rolled back, empty
+    for nothing. A figure that was no number is None.
     """
 
     at: int
