@@ -150,6 +150,11 @@ class TuningSettings(BaseModel):
     steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
     group: int = Field(8, ge=2, description="answers to each question, of which GRPO learns: fewer are often all equal")
     grpo_rate: float = Field(3e-4, gt=0, description="learning rate of GRPO, constant")
+    rollouts: Literal["local", "server"] = Field(
+        "local",
+        description="what samples the answers that GRPO learns from: local: the model that learns; server: the vLLM server at "
+        "agent.url, which holds them to their form; it must see learning.runs, and answers plans more slowly meanwhile",
+    )
     kl: float = Field(0.001, ge=0, description="how much straying from the model before GRPO costs: none, and it collapses")
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
     rewards: dict[str, float] = Field(
