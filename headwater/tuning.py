@@ -25,11 +25,16 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
-        BadSettings: answers are to be sampled by a server, and none is named.
+        BadSettings: answers are to be sampled by a server, and none is named; or several processes were launched.
         ConnectionError: that server failed for good.
     """
     # Before the logs are read, which takes minutes.
     sampling_server(settings)
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise BadSettings(
+            f"expected one process that learns, got {processes} (accelerate launch): each would release what it learned; run "
+            'plain `headwater learn agent`, and leave other GPUs to the server (tuning.rollouts = "server")'
+        )
     reading = bars.add_task("reading the logs", total=None)
     videos = VideoTable()
     with closing(videos.follow(settings.kafka)):
