@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
 
 from deploy.local import binaries, vllm
-from headwater.settings import Settings
+from headwater.settings import BadSettings, Settings
 from models.learning import agent
 from models.learning.gate import Learned
 from models.learning.questions import FromLog, Told, from_log
+from models.learning.tuning import SamplingServer
 from models.settings import LOCAL
 from models.viewers.memory import tokens_of
 from streams.videos import VideoTable
@@ -24,7 +25,16 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
+        BadSettings: answers are to be sampled by a server, and none is named; or several processes were launched.
+        ConnectionError: that server failed for good.
     """
+    # Before the logs are read, which takes minutes.
+    sampling_server(settings)
+    if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+        raise BadSettings(
+            f"expected one process that learns, got {processes} (accelerate launch): each would release what it learned; run "
+            'plain `headwater learn agent`, and leave other GPUs to the server (tuning.rollouts = "server")'
+        )
     reading = bars.add_task("reading the logs", total=None)
     videos = VideoTable()
     with closing(videos.follow(settings.kafka)):
@@ -48,6 +58,8 @@ def learned_from(
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
+        BadSettings: answers are to be sampled by a server, and none is named.
+        ConnectionError: that server failed for good.
     """
     base, base_name = base_of(settings)
     # TensorBoard's own writer looks nowhere else.
@@ -62,6 +74,7 @@ def learned_from(
         thought=settings.agent.thought,
         seed=settings.learning.seed,
         apart=apart,
+        server=sampling_server(settings),
         told=Shown(bars),
         judging=partial(bars.advance, bars.add_task("judging", total=None)),
     )
@@ -83,6 +96,22 @@ class Shown:
         if stage not in self._of_stage:
             self._of_stage[stage] = self._bars.add_task(stage, total=steps)
         self._bars.update(self._of_stage[stage], completed=step)
+
+
+def sampling_server(settings: Settings) -> SamplingServer | None:
+    """Return the server that samples the answers GRPO learns from, None where the model that learns does.
+
+    Raises:
+        BadSettings: none is named.
+    """
+    if settings.tuning.rollouts == "local":
+        return None
+    if settings.agent.url in ("", LOCAL):
+        raise BadSettings(
+            'tuning.rollouts is "server": expected the address of a vLLM server, http://host:port, in agent.url, got '
+            f'{settings.agent.url!r}; set it, or tuning.rollouts = "local"'
+        )
+    return SamplingServer(settings.agent.url, settings.agent.api_key)
 
 
 def base_of(settings: Settings) -> tuple[Path, str]:

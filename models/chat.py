@@ -72,7 +72,14 @@ class ChatServer:
         """
         try:
             with self._breaker.calling():
-                body = self._post({"model": self.model, **request}, time.monotonic() + within_s)
+                body = posted(
+                    self._client,
+                    "/v1/chat/completions",
+                    {"model": self.model, **request},
+                    deadline=time.monotonic() + within_s,
+                    longest=LONGEST_ANSWER,
+                    option=f"{self._section}.timeout_s",
+                )
             return self._answer(json.loads(body), request)
         except pybreaker.CircuitBreakerError as error:
             raise Unanswered(f"{self._where} keeps failing: it is not asked for now") from error
@@ -107,18 +114,26 @@ class ChatServer:
         )
         return Answer(text, tokens, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
 
-    def _post(self, request: dict[str, Any], deadline: float) -> bytes:
-        """Return the answer's body. One deadline over all of it: a server that sends a byte now and then resets every other."""
-        body = bytearray()
-        with self._client.stream("POST", "/v1/chat/completions", json=request, timeout=deadline - time.monotonic()) as response:
-            response.raise_for_status()
-            for part in response.iter_bytes():
-                body += part
-                if time.monotonic() > deadline:
-                    raise httpx.ReadTimeout(f"its answer was not complete in time ({self._section}.timeout_s)")
-                if len(body) > LONGEST_ANSWER:
-                    raise ValueError(f"its answer was longer than {LONGEST_ANSWER} bytes")
-        return bytes(body)
+
+def posted(client: httpx.Client, path: str, request: dict[str, Any], *, deadline: float, longest: int, option: str) -> bytes:
+    """Return the body of an answer of at most `longest` bytes that is whole by the `deadline`, which `option` sets.
+
+    One deadline over all of it: a server that sends a byte now and then resets every other.
+
+    Raises:
+        httpx.HTTPError: none came in time, or a refusal.
+        ValueError: it is longer.
+    """
+    body = bytearray()
+    with client.stream("POST", path, json=request, timeout=max(0.001, deadline - time.monotonic())) as response:
+        response.raise_for_status()
+        for part in response.iter_bytes():
+            body += part
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout(f"its answer was not complete in time ({option})")
+            if len(body) > longest:
+                raise ValueError(f"its answer was longer than {longest} bytes")
+    return bytes(body)
 
 
 def _is_of_one_request(error: BaseException) -> bool:

@@ -153,6 +153,11 @@ class TuningSettings(BaseModel):
         1e-4, gt=0, description="learning rate of GRPO, constant: larger, and a small model soon gives one answer to all"
     )
     kl: float = Field(0.04, ge=0, description="how much straying from the model before GRPO costs: less lets it collapse")
+    rollouts: Literal["local", "server"] = Field(
+        "local",
+        description="what samples the answers that GRPO learns from: local: the model that learns; server: the vLLM server at "
+        "agent.url, which holds them to their form; it must see learning.runs, and answers plans more slowly meanwhile",
+    )
     loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
     rewards: dict[str, float] = Field(
         default_factory=lambda: {"accuracy": 1.0},

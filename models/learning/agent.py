@@ -24,7 +24,7 @@ from models.learning.curves import Curves
 from models.learning.gate import LEAST_CASES, Learned, TooLittle
 from models.learning.questions import FromLog, cut_by_time
 from models.learning.rewards import composed
-from models.learning.tuning import Prompts, Told, examples, model_of, nobody
+from models.learning.tuning import Prompts, SamplingServer, Told, examples, model_of, nobody
 from models.ranking.calibration import fitted
 from models.settings import TuningSettings
 from models.viewers import policy
@@ -53,16 +53,18 @@ def learn(
     thought: int,
     seed: int,
     apart: bool = False,
+    server: SamplingServer | None = None,
     told: Told = nobody,
     judging: Done = lambda prompts: None,
 ) -> Learned:
     """Tune an adapter of the model in `base`, known to servers as `base_name`, and judge it by the newest questions.
 
     `running` is the folder of the adapter that serves. What is being learned is in `run`, and goes on from there after a kill;
-    `apart`: no viewer is judged by whom it learned from.
+    `apart`: no viewer is judged by whom it learned from; `server` samples the answers that GRPO learns from, None: the model.
 
     Raises:
         TooLittle: there are too few questions to learn from or to judge by.
+        ConnectionError: the server failed for good; what was learned until then stays in `run`.
     """
     before, after = cut_by_time(asked.questions, held_out=settings.held_out, apart=apart)
     train, held = before[-settings.questions :], after[-settings.judged :]
@@ -79,7 +81,9 @@ def learn(
         curves.add(stage, step, figures)
         told(stage, step, steps, figures)
 
-    made = _tuned(train, held, logged, settings, base, run, thought=thought, seed=seed, told=tell, judging=judging)
+    made = _tuned(
+        train, held, logged, settings, base, run, thought=thought, seed=seed, told=tell, judging=judging, server=server
+    )
     by_stage = made.by_stage
     if running is not None:
         by_stage["running"] = _served(running, held, base, thought=thought, judging=judging)
@@ -117,7 +121,9 @@ class _Made:
 
 def _begin(run: Path, train: Sequence[Question], settings: TuningSettings, seed: int) -> None:
     """Keep what a run that was ended left, if it learned from the same by the same settings; else begin anew."""
-    told = json.dumps([seed, settings.model_dump(mode="json"), [(q.user_id, q.at, q.viewer, q.videos) for q in train]])
+    # A server that fails must not cost what was learned: the run may go on with answers from elsewhere.
+    chosen = settings.model_dump(mode="json", exclude={"rollouts"})
+    told = json.dumps([seed, chosen, [(q.user_id, q.at, q.viewer, q.videos) for q in train]])
     digest = hashlib.sha256(told.encode()).hexdigest()
     mark = run / "of.sha256"
     if not (mark.is_file() and mark.read_text() == digest):
@@ -138,6 +144,7 @@ def _tuned(
     seed: int,
     told: Told,
     judging: Done,
+    server: SamplingServer | None,
 ) -> _Made:
     from models.learning import grpo, sft
 
@@ -164,7 +171,9 @@ def _tuned(
         by_stage["sft"] = measured("sft", "grpo", 0)
     if second:
         asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
-        model = grpo.tune(model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told)
+        model = grpo.tune(
+            model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told, server=server
+        )
         by_stage["grpo"] = measured("grpo", "grpo", settings.steps)
     model.save_pretrained(run / ADAPTER, selected_adapters=["default"])
     began = time.monotonic()

@@ -5,6 +5,7 @@ the same, which says nothing, is left out of the step and counted.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from models.learning.rewards import Reward
+from models.learning.rollouts import sampled_by
 from models.learning.shared_prompts import log_probs, sampled
 from models.learning.trainers import arguments, quiet, resumable, told_of
-from models.learning.tuning import Asked, Policy, Told, adapter
+from models.learning.tuning import Asked, Policy, SamplingServer, Told, adapter
 from models.settings import TuningSettings
 
 # DAPO's: what was unlikely may become likely faster than what was likely may become certain.
@@ -40,33 +42,41 @@ def tune(
     *,
     seed: int,
     told: Told,
+    server: SamplingServer | None = None,
 ) -> Any:
-    """Return the model with its adapter, led by rewards; it goes on where a run in this folder was ended."""
+    """Return the model with its adapter, led by rewards; it goes on where a run in this folder was ended.
+
+    `server` samples the answers, None: the model itself.
+
+    Raises:
+        ConnectionError: the server failed for good.
+    """
     thought = max(each.form.thought for each in asked)
-    trainer = _Trainer(
-        model=model,
-        args=GRPOConfig(
-            **arguments(settings, run / "grpo", seed=seed),
-            per_device_train_batch_size=settings.batch * settings.group,
-            num_generations=settings.group,
-            max_steps=settings.steps,
-            learning_rate=settings.grpo_rate,
-            lr_scheduler_type="constant",
-            beta=settings.kl,
-            max_completion_length=_TOKENS_OF_AN_ANSWER + thought // _CHARACTERS_A_TOKEN,
-            mask_truncated_completions=settings.loss == "dapo",
-            reward_weights=[weight for _, weight in policy.values()],
-            **_form_of(settings.loss),
-        ),
-        train_dataset=Dataset.from_list([{"prompt": each.prompt, "row": row} for row, each in enumerate(asked)]),
-        reward_funcs=[_of_rows(name, reward, asked) for name, (reward, _) in policy.items()],
-        processing_class=tokenizer,
-        rollout_func=_rollouts,
-        peft_config=None if hasattr(model, "peft_config") else adapter(settings, layers=model.config.num_hidden_layers),
-        callbacks=[told_of("grpo", told), _Stops()],
-    )
-    quiet(trainer)
-    trainer.train(resume_from_checkpoint=resumable(run / "grpo"))
+    with sampled_by(server, asked, run / "rollouts") if server else nullcontext(_rollouts) as rollouts:
+        trainer = _Trainer(
+            model=model,
+            args=GRPOConfig(
+                **arguments(settings, run / "grpo", seed=seed),
+                per_device_train_batch_size=settings.batch * settings.group,
+                num_generations=settings.group,
+                max_steps=settings.steps,
+                learning_rate=settings.grpo_rate,
+                lr_scheduler_type="constant",
+                beta=settings.kl,
+                max_completion_length=_TOKENS_OF_AN_ANSWER + thought // _CHARACTERS_A_TOKEN,
+                mask_truncated_completions=settings.loss == "dapo",
+                reward_weights=[weight for _, weight in policy.values()],
+                **_form_of(settings.loss),
+            ),
+            train_dataset=Dataset.from_list([{"prompt": each.prompt, "row": row} for row, each in enumerate(asked)]),
+            reward_funcs=[_of_rows(name, reward, asked) for name, (reward, _) in policy.items()],
+            processing_class=tokenizer,
+            rollout_func=rollouts,
+            peft_config=None if hasattr(model, "peft_config") else adapter(settings, layers=model.config.num_hidden_layers),
+            callbacks=[told_of("grpo", told), _Stops()],
+        )
+        quiet(trainer)
+        trainer.train(resume_from_checkpoint=resumable(run / "grpo"))
     return trainer.model
 
 
@@ -85,8 +95,10 @@ class _Trainer(GRPOTrainer):
         self._metrics["train"]["dropped_share"].append(equal.float().mean().item())
         kept = (~equal).repeat_interleave(self.num_generations)[:, None]
         mask = made["completion_mask"] * kept.to(made["completion_mask"].dtype)
-        # Its normaliser counts only what is learned from; a step of nothing else divides by no zero.
-        return made | {"completion_mask": mask, "num_items_in_batch": mask.sum().clamp(min=1)}
+        learned = mask * made["tool_mask"] if "tool_mask" in made else mask
+        # Its normaliser counts only what is learned from, in all processes; a step of nothing else divides by no zero.
+        items = self.accelerator.gather(learned.sum()).sum().clamp(min=1)
+        return made | {"completion_mask": mask, "num_items_in_batch": items}
 
 
 class _Stops(TrainerCallback):

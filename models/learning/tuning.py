@@ -48,6 +48,19 @@ class Asked:
         return whole.removeprefix(self.said)
 
 
+@dataclass(frozen=True)
+class SamplingServer:
+    """A vLLM server of the model that learns, and how patiently it is asked."""
+
+    url: str
+    api_key: str = ""
+    # A server that is started again reads a large model for minutes: fewer give up before, more find out later that it is gone.
+    attempts: int = 6
+    first_pause_s: float = 5.0
+    # Of a step's answers: shorter gives up on a busy server, longer waits for one that hangs.
+    within_s: float = 300.0
+
+
 class Prompts:
     """Puts questions as the server's chat template does, in front of what the model says."""
 

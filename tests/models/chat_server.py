@@ -16,12 +16,14 @@ class Server:
 
     def __init__(self, *, port: int = 0) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.completions: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.adapters: dict[str, str] = {}
         self.changes: list[tuple[str, str]] = []
         self.refuses = ""
         self.drip_s = 0.0
         self.answer: Callable[[dict[str, Any]], tuple[int, Any]] = lambda request: (200, completion(""))
+        self.complete: Callable[[dict[str, Any]], tuple[int, Any]] = lambda request: (500, {})
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,6 +38,10 @@ class Server:
                         outer.keys.append(self.headers.get("Authorization"))
                         known = not request["model"].startswith("agent-") or request["model"] in outer.adapters
                         self.reply(*(outer.answer(request) if known else (404, {"error": {"message": "does not exist"}})))
+                    case "/v1/completions":
+                        outer.completions.append(request)
+                        known = request["model"] in outer.adapters
+                        self.reply(*(outer.complete(request) if known else (404, {"error": {"message": "does not exist"}})))
                     case "/v1/load_lora_adapter":
                         self.reply(*outer.load(request["lora_name"], request["lora_path"]))
                     case "/v1/unload_lora_adapter":
@@ -75,6 +81,15 @@ class Server:
         """Answer nobody any more."""
         self.http.shutdown()
         self.http.server_close()
+
+
+def sampled(*answers: tuple[list[int], list[float]], finish: str = "stop") -> tuple[int, dict[str, Any]]:
+    """Return answers to a prompt, each as tokens and the log-probability of each."""
+    choices = [
+        {"index": at, "text": "", "finish_reason": finish, "token_ids": tokens, "logprobs": {"token_logprobs": chances}}
+        for at, (tokens, chances) in enumerate(answers)
+    ]
+    return 200, {"choices": choices, "usage": {"prompt_tokens": 1, "completion_tokens": 1}}
 
 
 def completion(content: str | None, finish: str = "stop") -> dict[str, Any]:

@@ -97,6 +97,17 @@ def server() -> Iterator[Server]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny language model that answers in form and likes news."""
+    # Not where all tests begin: what it is made with takes seconds to import.
+    from tests.models import tiny_model
+
+    folder = tmp_path_factory.mktemp("base")
+    tiny_model.write(folder)
+    return folder
+
+
 MakeClip = Callable[..., Path]
 
 
