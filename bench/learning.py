@@ -6,6 +6,7 @@ The choice is of one wanted video and three that were shown beside it and not wa
 
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -109,8 +110,17 @@ def _swapped(settings: "Settings", folder: Path, asked: "Sequence[Question]") ->
     from models.viewers.agent import Mind, NotDecided, UserAgent, server_of
 
     settings.agent.url = "local"
-    swap, mind, over = Swap(), Mind(), threading.Event()
-    with language_model_of(settings, report.console) as served, server_of(served) as chat, UserAgent(chat, served) as agent:
+    swap, over = Swap(), threading.Event()
+    with ExitStack() as held:
+        served = held.enter_context(language_model_of(settings, report.console))
+        # What fails by the swap is looked for, not what is slow on two cores.
+        served = served.model_copy(update={"timeout_s": 120.0})
+        chat = held.enter_context(server_of(served))
+        agent = held.enter_context(UserAgent(chat, served))
+        adapters = held.enter_context(Adapters(served.url, api_key=served.api_key))
+        # The first adapter that a server has takes seconds to make room for: no swap is from none.
+        adapters.load("agent-before", folder)
+        mind = Mind("agent-before")
 
         def ask() -> None:
             for question in [*asked] * 100:
@@ -127,11 +137,10 @@ def _swapped(settings: "Settings", folder: Path, asked: "Sequence[Question]") ->
         asking.start()
         while swap.answered < 5 and not swap.failed:
             time.sleep(0.1)
-        with Adapters(served.url, api_key=served.api_key) as adapters:
-            began = time.monotonic()
-            adapters.load(LEARNED, folder)
-            mind = Mind(LEARNED)
-            swap.ms = round((time.monotonic() - began) * 1000, 1)
+        began = time.monotonic()
+        adapters.load(LEARNED, folder)
+        mind = Mind(LEARNED)
+        swap.ms = round((time.monotonic() - began) * 1000, 1)
         enough = swap.answered + 20
         while swap.answered < enough and not swap.failed:
             time.sleep(0.1)

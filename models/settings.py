@@ -127,7 +127,7 @@ class TuningSettings(BaseModel):
         "", description="folder of the weights of agent.model, in Hugging Face's form; empty: the small local model's"
     )
     questions: int = Field(
-        2_000, ge=1, description="most questions learned from, the newest: more teach more, and take longer in proportion"
+        2_000, ge=1, description="most questions learned from, drawn from all: more teach more, and take longer in proportion"
     )
     held_out: float = Field(0.2, gt=0, lt=1, description="share of the questions, the newest, by which the gate judges")
     judged: int = Field(

@@ -67,13 +67,15 @@ def learn(
         ConnectionError: the server failed for good; what was learned until then stays in `run`.
     """
     before, after = cut_by_time(asked.questions, held_out=settings.held_out, apart=apart)
-    train, held = before[-settings.questions :], after[-settings.judged :]
+    rng = np.random.default_rng(seed)
+    train, held = (_drawn(rng, part, most) for part, most in ((before, settings.questions), (after, settings.judged)))
     if len(held) < LEAST_CASES or len(train) < settings.batch:
         raise TooLittle(
             f"{len(asked.questions)} questions: expected {LEAST_CASES} or more to judge by and {settings.batch} to learn from, "
             f"got {len(held)} and {len(train)}; each takes a video that was wanted and {settings.candidates - 1} that were not"
         )
-    logged = [each for each in asked.logged if each.question.at >= held[0].at][-settings.judged :]
+    left_to_chance = [each for each in asked.logged if each.question.at >= held[0].at]
+    logged = [left_to_chance[row] for row in np.sort(rng.permutation(len(left_to_chance))[: settings.judged])]
     _begin(run, train, settings, seed)
     curves = Curves(run)
 
@@ -117,6 +119,12 @@ class _Made:
     chances: list[Floats]
     costs: dict[str, float]
     calibration: policy.Calibration
+
+
+def _drawn(rng: np.random.Generator, questions: Sequence[Question], most: int) -> list[Question]:
+    """Return some of the questions, in their order: the newest of them would be those of a few viewers."""
+    rows = np.sort(rng.permutation(len(questions))[:most])
+    return [questions[row] for row in rows]
 
 
 def _begin(run: Path, train: Sequence[Question], settings: TuningSettings, seed: int) -> None:
