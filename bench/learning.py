@@ -42,11 +42,11 @@ def main(
 ) -> None:
     """Measure one turn of the agent's learning; half an hour on two cores."""
     from bench.feedback import Catalogue, simulated
-    from headwater.tuning import base_of, display, learned_from
+    from headwater.display import timed
+    from headwater.tuning import base_of, learned_from
     from models.learning import agent
-    from models.learning.questions import Told, from_log
+    from models.learning.questions import from_log
     from models.learning.releases import opened, write
-    from models.viewers.memory import tokens_of
     from streams.clock import now_ms
     from streams.flows.feedback_log import FeedbackLog
 
@@ -59,8 +59,8 @@ def main(
         FeedbackLog(log).add(simulated(catalogue, viewers=viewers, pages=pages, until=now_ms(), seed=seed))
         base, _ = base_of(settings)
         began = time.monotonic()
-        asked = from_log(log, catalogue, Told(memory, tokens_of), candidates=tuning.candidates, seed=seed)
-        with display(report.console) as bars:
+        asked = from_log(log, catalogue, memory_tokens=memory, candidates=tuning.candidates, seed=seed)
+        with timed(report.console) as bars:
             learned = learned_from(asked, settings, running=None, run=Path(folder) / "run", bars=bars, apart=True)
         release = write(Path(folder) / "releases", agent.NAME, learned.files, figures=learned.verdict.figures, at=now_ms())
         took_s = time.monotonic() - began
@@ -154,8 +154,7 @@ def _swapped(settings: "Settings", folder: Path, asked: "Sequence[Question]") ->
 
 def _in_form(chat: "ChatServer", question: "Question") -> bool:
     """Return whether the learned model answers in form where the server does not hold it to any."""
-    from models.learning.tuning import UNTHOUGHT
-    from models.viewers.answers import Form, Unparseable
+    from models.viewers.answers import UNTHOUGHT, Form, Unparseable
     from models.viewers.prompts import judging
 
     messages = [*judging(question.viewer, question.videos[0]), {"role": "assistant", "content": UNTHOUGHT}]

@@ -122,7 +122,7 @@ def _judge_apart(agent: "UserAgent", threads: ThreadPoolExecutor, words: str, vi
 def _viewers(count: int, memory: int, seed: int) -> "list[tuple[str, list[str]]]":
     """Return viewers in about so many tokens, with the videos of a plan for each, out of real titles."""
     from bench.feedback import Catalogue
-    from models.viewers.memory import about, tokens_of, words_of
+    from models.viewers.memory import about, words_of
     from streams.features import UserHistory, ViewerFeatures
 
     catalogue, rng, now = Catalogue(seed=seed), np.random.default_rng(seed), now_ms()
@@ -138,7 +138,7 @@ def _viewers(count: int, memory: int, seed: int) -> "list[tuple[str, list[str]]]
             blocked=[],
         )  # fmt: skip
         viewer = ViewerFeatures(user_id=f"v{number}", history=history)
-        words = words_of(viewer, told.get, now_ms=now, tokens=memory, count=tokens_of)
+        words = words_of(viewer, told.get, now_ms=now, tokens=memory)
         made.append((words, [about(told[video]) for video in chosen[:VIDEOS_OF_A_PLAN]]))
     return made
 

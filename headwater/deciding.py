@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import Lock
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+from headwater.display import timed
 from headwater.language_model import adapter_of, language_model_of
 from headwater.settings import Settings
 from headwater.viewer_questions import Questions
@@ -74,9 +74,7 @@ def judged_agents(
     with ExitStack() as held:
         served = held.enter_context(language_model_of(settings, console))
         calibrated = {name: held.enter_context(adapter_of(served, name, folder)) for name, folder in adapters.items()}
-        bars = held.enter_context(
-            Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
-        )
+        bars = held.enter_context(timed(console))
         for form in forms:
             name = form.named(thoughts=thoughts, words=words)
             learned_from, asked = ([each.question for each in of[form.words]] for of in (questions.learned, questions.judged))

@@ -18,6 +18,7 @@ from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
 from headwater.decisions import failed, is_watched, release, standing
+from headwater.display import timed
 from headwater.settings import Settings
 from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle
@@ -55,7 +56,7 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
         )
         return False
     running = _running(name, settings)
-    with tuning.display(console) as bars:
+    with timed(console) as bars:
         learned = LESSONS[name](settings, running, bars)
     made = release(settings, name, learned)
     became = {

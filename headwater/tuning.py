@@ -5,17 +5,15 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeElapsedColumn
+from rich.progress import Progress, TaskID
 
 from deploy.local import binaries, vllm
 from headwater.settings import BadSettings, Settings
 from models.learning import agent
 from models.learning.gate import Learned
-from models.learning.questions import FromLog, Told, from_log
+from models.learning.questions import FromLog, from_log
 from models.learning.tuning import SamplingServer
 from models.settings import LOCAL
-from models.viewers.memory import tokens_of
 from streams.videos import VideoTable
 
 
@@ -41,7 +39,7 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
         asked = from_log(
             Path(settings.flows.feedback_log),
             videos,
-            Told(settings.agent.memory_tokens, tokens_of),
+            memory_tokens=settings.agent.memory_tokens,
             candidates=settings.tuning.candidates,
             seed=settings.learning.seed,
             since=since,
@@ -78,11 +76,6 @@ def learned_from(
         told=Shown(bars),
         judging=partial(bars.advance, bars.add_task("judging", total=None)),
     )
-
-
-def display(console: Console) -> Progress:
-    """Return the display of a lesson's bars."""
-    return Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
 
 
 class Shown:

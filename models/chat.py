@@ -56,9 +56,7 @@ class ChatServer:
         self.model = model
         self._section = section
         self._where = f"{model} at {url}"
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # Without a proxy of the environment: what is private would pass it.
-        self._client = httpx.Client(base_url=url, headers=headers, trust_env=False)
+        self._client = client_of(url, api_key)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=breaker_failures, reset_timeout=breaker_reset_s, exclude=[_is_of_one_request]
         )
@@ -113,6 +111,13 @@ class ChatServer:
             for each in told
         )
         return Answer(text, tokens, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0)))
+
+
+def client_of(url: str, api_key: str) -> httpx.Client:
+    """Return connections to a server; `api_key` is empty where it wants none."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    # Without a proxy of the environment: what is private would pass it.
+    return httpx.Client(base_url=url, headers=headers, trust_env=False)
 
 
 def posted(client: httpx.Client, path: str, request: dict[str, Any], *, deadline: float, longest: int, option: str) -> bytes:

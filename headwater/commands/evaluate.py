@@ -40,8 +40,8 @@ def perception(
     are configured, or starts its own. The last line is JSON.
     """
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+    from headwater.display import timed
     from headwater.encoders import perception_of
     from headwater.settings import load
     from models.perception.evaluation import clips as clips_evaluation
@@ -52,7 +52,7 @@ def perception(
     found = clips_evaluation.labelled(folder)
     media = settings.media.model_copy(update={"roots": (*settings.media.roots, folder.resolve())})
     with perception_of(settings, console) as (encoders, understanding):
-        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn(), console=console) as bars:
+        with timed(console) as bars:
             task = bars.add_task("perceiving", total=len(found) * len(clips_evaluation.DEPTHS))
             report = clips_evaluation.evaluate(
                 found,

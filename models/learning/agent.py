@@ -6,13 +6,12 @@ a viewer, and nowhere else.
 
 import hashlib
 import json
-import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -30,8 +29,6 @@ from models.settings import TuningSettings
 from models.viewers import policy
 from models.viewers.questions import Logged, Question
 
-log = logging.getLogger(__name__)
-
 NAME = policy.NAME
 # Of a run, where what was learned is.
 ADAPTER = "adapter"
@@ -40,6 +37,7 @@ CALIBRATED_BY = 50
 
 Floats = NDArray[np.float64]
 Done = Callable[[int], None]
+Drawn = TypeVar("Drawn", Question, Logged)
 
 
 def learn(
@@ -75,7 +73,7 @@ def learn(
             f"got {len(held)} and {len(train)}; each takes a video that was wanted and {settings.candidates - 1} that were not"
         )
     left_to_chance = [each for each in asked.logged if each.question.at >= held[0].at]
-    logged = [left_to_chance[row] for row in np.sort(rng.permutation(len(left_to_chance))[: settings.judged])]
+    logged = _drawn(rng, left_to_chance, settings.judged)
     _begin(run, train, settings, seed)
     curves = Curves(run)
 
@@ -121,10 +119,9 @@ class _Made:
     calibration: policy.Calibration
 
 
-def _drawn(rng: np.random.Generator, questions: Sequence[Question], most: int) -> list[Question]:
-    """Return some of the questions, in their order: the newest of them would be those of a few viewers."""
-    rows = np.sort(rng.permutation(len(questions))[:most])
-    return [questions[row] for row in rows]
+def _drawn(rng: np.random.Generator, from_all: Sequence[Drawn], most: int) -> list[Drawn]:
+    """Return some of them, in their order: the newest would be those of a few viewers."""
+    return [from_all[row] for row in np.sort(rng.permutation(len(from_all))[:most])]
 
 
 def _begin(run: Path, train: Sequence[Question], settings: TuningSettings, seed: int) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from models.learning.gate import Verdict
 from models.learning.gate import judged as verdict_on
+from models.learning.rewards import apart, ndcg
 from models.ranking.evaluation.off_policy import ESS_FLOOR, Estimate, Weighed, estimate
 from models.viewers import policy
 from models.viewers.questions import Logged, Question
@@ -44,8 +45,8 @@ def judged(scores: Sequence[Floats], questions: Sequence[Question]) -> Judged:
     both = list(zip(scores, questions, strict=True))
     return Judged(
         np.array([float(np.argmax(score) == question.wanted) for score, question in both]),
-        np.array([_ndcg(score, question) for score, question in both]),
-        np.array([_diversity(score, question) for score, question in both]),
+        np.array([ndcg(_order(score), question.gains) for score, question in both]),
+        np.array([_unlike(_order(score)[:FIRST], question) for score, question in both]),
     )
 
 
@@ -100,16 +101,10 @@ def verdict(
     return made
 
 
-def _ndcg(scores: Floats, question: Question) -> float:
-    gains = np.maximum(np.asarray(question.gains, np.float64), 0.0)
-    discounts = 1 / np.log2(np.arange(len(gains)) + 2)
-    best = float((np.sort(gains)[::-1] * discounts).sum())
-    return float((gains[np.argsort(-scores, kind="stable")] * discounts).sum()) / best if best else 0.0
+def _unlike(first: Sequence[int], question: Question) -> float:
+    embeddings = question.columns.get("embeddings")
+    return apart(first, embeddings) if embeddings is not None else 0.0
 
 
-def _diversity(scores: Floats, question: Question) -> float:
-    if "embeddings" not in question.columns:
-        return 0.0
-    first = np.asarray(question.columns["embeddings"], np.float64)[np.argsort(-scores, kind="stable")[:FIRST]]
-    pairs = len(first) * (len(first) - 1)
-    return (1.0 - (float(np.square(first.sum(axis=0)).sum()) - len(first)) / pairs) / 2.0 if pairs else 0.0
+def _order(scores: Floats) -> list[int]:
+    return [int(row) for row in np.argsort(-scores, kind="stable")]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learning.tuning import UNTHOUGHT, Prompts
-from models.viewers.answers import NO, YES
+from models.learning.tuning import Prompts
+from models.viewers.answers import NO, UNTHOUGHT, YES
 from models.viewers.questions import Question
 
 Floats = NDArray[np.float64]

@@ -8,9 +8,10 @@ page by what the profile flow itself keeps, so that a model learns from the word
 import math
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -48,14 +49,6 @@ _INTERESTS = frozenset(ACTIONS)
 
 
 @dataclass(frozen=True)
-class Told:
-    """How viewers are put into words: the most tokens, and what counts them."""
-
-    tokens: int
-    count: Callable[[str], int]
-
-
-@dataclass(frozen=True)
 class FromLog:
     """What the feedback log asks: questions, and choices that were left to chance, the oldest first each."""
 
@@ -63,11 +56,12 @@ class FromLog:
     logged: list[Logged]
 
 
-def from_log(feedback: Path, videos: Videos, told: Told, *, candidates: int, seed: int, since: str = "") -> FromLog:
+def from_log(feedback: Path, videos: Videos, *, memory_tokens: int, candidates: int, seed: int, since: str = "") -> FromLog:
     """Return what the feedback log asks from day `since` on.
 
-    Each question has `candidates`, in any order, by the seed. Rows whose video is gone, or whose numbers are none, are left
-    out, and so is a page that is logged again. What a page's viewer did on it is known from the viewer's next page on.
+    Each question has `candidates`, in any order, by the seed, and its viewer in at most `memory_tokens`. Rows whose video is
+    gone, or whose numbers are none, are left out, and so is a page that is logged again. What a page's viewer did on it is
+    known from the viewer's next page on.
     """
     rows = FeedbackLog(feedback).read(_COLUMNS, since=since).to_pylist()
     rows.sort(key=lambda row: (row["served_at"], row["user_id"], row["request_id"], row["position"]))
@@ -82,7 +76,8 @@ def from_log(feedback: Path, videos: Videos, told: Told, *, candidates: int, see
             continue
         done.add(request_id)
         viewer = viewers.setdefault(page[0]["user_id"], Viewer())
-        of = _Page(page, viewer, videos, told, popularity, np.random.default_rng([seed, zlib.crc32(request_id.encode())]))
+        rng = np.random.default_rng([seed, zlib.crc32(request_id.encode())])
+        of = _Page(page, viewer, videos, memory_tokens, popularity, rng)
         asked += of.questions(candidates)
         logged += of.logged(candidates)
         popularity.update(row["video_id"] for row in page if WANTED.intersection(row["actions"]))
@@ -115,7 +110,7 @@ class _Page:
     rows: list[dict[str, Any]]
     viewer: Viewer
     videos: Videos
-    told: Told
+    memory_tokens: int
     popularity: Counter[str]
     rng: np.random.Generator
 
@@ -125,10 +120,9 @@ class _Page:
         left = [row for row in self.rows if row["actions"] and not WANTED.intersection(row["actions"])]
         unshown = _unshown(self.rows, self.videos)
         if wanted and len(left) + len(unshown) >= candidates - 1:
-            words = self._words()
             for row in sorted(wanted, key=lambda row: -row["reward"])[:EACH_PAGE]:
                 others = [left[place] for place in self.rng.permutation(len(left))] + unshown
-                yield self._question([row, *others[: candidates - 1]], words).shuffled(self.rng)
+                yield self._question([row, *others[: candidates - 1]]).shuffled(self.rng)
 
     def logged(self, candidates: int) -> Iterator[Logged]:
         """Yield one place, drawn, if what was shown is among the likeliest candidates of it."""
@@ -139,20 +133,21 @@ class _Page:
         if len(chosen) == candidates and row["video_id"] in chosen and row["actions"] and row["propensity"] > 0:
             total = sum(chances[video] for video in chosen)
             others = [_unknown(video, len(self.rows)) for video in chosen if video != row["video_id"]]
-            question = self._question([row, *others], self._words())
+            question = self._question([row, *others])
             yield Logged(question, tuple(chances[video] / total for video in question.video_ids), float(row["reward"]))
 
-    def _words(self) -> str:
+    @cached_property
+    def words(self) -> str:
+        """Return the viewer in words, as they were known before the page."""
         features = _features(self.viewer, self.rows[0]["user_id"])
-        told = self.told
-        return words_of(features, self.videos.get, now_ms=_ms(self.rows[0]), tokens=told.tokens, count=told.count)
+        return words_of(features, self.videos.get, now_ms=_ms(self.rows[0]), tokens=self.memory_tokens)
 
-    def _question(self, chosen: Sequence[dict[str, Any]], words: str) -> Question:
+    def _question(self, chosen: Sequence[dict[str, Any]]) -> Question:
         """Return the question for the first of the chosen."""
         found = [video for one in chosen if (video := self.videos.get(one["video_id"])) is not None]
         return Question(
             user_id=self.rows[0]["user_id"],
-            viewer=words,
+            viewer=self.words,
             video_ids=tuple(video.video_id for video in found),
             videos=tuple(about(video) for video in found),
             wanted=0,

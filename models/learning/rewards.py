@@ -50,12 +50,7 @@ def rank_quality(
 ) -> list[float]:
     """Return the NDCG of each order by what its candidates were worth to the viewer, `gains`, of which below 0 counts as 0."""
 
-    def ndcg(answer: Sequence[int], at: int) -> float:
-        worth = np.maximum(np.asarray(gains[at], np.float64), 0.0)
-        best = _discounted(np.sort(worth)[::-1][: len(answer)])
-        return _discounted(worth[list(answer)]) / best if best else 0.0
-
-    return _of_choices(completions, candidates, places, ndcg)
+    return _of_choices(completions, candidates, places, lambda answer, at: ndcg(answer, gains[at]))
 
 
 def diversity(
@@ -71,14 +66,7 @@ def diversity(
     `embeddings` are unit vectors of each candidate.
     """
 
-    def apart(answer: Sequence[int], at: int) -> float:
-        chosen = np.asarray(embeddings[at], np.float64)[list(answer)]
-        pairs = len(chosen) * (len(chosen) - 1)
-        # All pairs' cosines, out of the sum's length: no matrix of them.
-        alike = float(np.square(chosen.sum(axis=0)).sum()) - len(chosen)
-        return (1.0 - alike / pairs) / 2.0 if pairs else 0.0
-
-    return _of_choices(completions, candidates, places, apart)
+    return _of_choices(completions, candidates, places, lambda answer, at: apart(answer, embeddings[at]))
 
 
 def novelty(
@@ -156,6 +144,22 @@ def total(completions: Sequence[Completion], policy: Mapping[str, tuple[Reward, 
     """Return what each completion is worth under a policy: the weighted sum of the parts."""
     parts = [weight * np.asarray(of(completions, **columns)) for of, weight in policy.values()]
     return np.sum(parts, axis=0).tolist() if parts else [0.0] * len(completions)
+
+
+def ndcg(order: Sequence[int], gains: Sequence[float]) -> float:
+    """Return the NDCG of the first places of an order, rows of `gains`, of which below 0 counts as 0; 0 where none is above."""
+    worth = np.maximum(np.asarray(gains, np.float64), 0.0)
+    best = _discounted(np.sort(worth)[::-1][: len(order)])
+    return _discounted(worth[list(order)]) / best if best else 0.0
+
+
+def apart(chosen: Sequence[int], embeddings: Sequence[Sequence[float]]) -> float:
+    """Return the mean distance, half of one less the cosine, between any two of the chosen unit vectors; 0 where it is one."""
+    vectors = np.asarray(embeddings, np.float64)[list(chosen)]
+    pairs = len(vectors) * (len(vectors) - 1)
+    # All pairs' cosines, out of the sum's length: no matrix of them.
+    alike = float(np.square(vectors.sum(axis=0)).sum()) - len(vectors)
+    return (1.0 - alike / pairs) / 2.0 if pairs else 0.0
 
 
 def text_of(completion: Completion) -> str:

@@ -20,7 +20,7 @@ import stamina
 from accelerate.utils import gather_object
 from msgspec import Struct
 
-from models.chat import posted
+from models.chat import client_of, posted
 from models.learning.tuning import Asked, SamplingServer
 from models.viewers.adapters import Adapters, Refused
 from models.viewers.answers import Form
@@ -61,11 +61,9 @@ def sampled_by(server: SamplingServer, asked: Sequence[Asked], folder: Path) -> 
     Raises:
         ConnectionError: from what is yielded, where the server failed again and again; the message says what to do.
     """
-    headers = {"Authorization": f"Bearer {server.api_key}"} if server.api_key else {}
     forms = {each.prompt: each.form for each in asked}
     with (
-        # Without a proxy of the environment: what is private would pass it.
-        httpx.Client(base_url=server.url, headers=headers, trust_env=False) as client,
+        client_of(server.url, server.api_key) as client,
         Adapters(server.url, api_key=server.api_key) as adapters,
         ThreadPoolExecutor(TOGETHER, thread_name_prefix="rollouts") as threads,
     ):

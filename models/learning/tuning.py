@@ -9,12 +9,9 @@ import numpy as np
 
 from models.learning.rewards import Reward
 from models.settings import TuningSettings
-from models.viewers.answers import Form
+from models.viewers.answers import UNTHOUGHT, Form
 from models.viewers.prompts import Messages, choosing, judging
 from models.viewers.questions import Question
-
-# Where an answer goes on from, when no thought comes before it.
-UNTHOUGHT = "<think></think><answer>"
 
 # Told of each step: its stage, its number, how many there will be, and what was measured.
 Told = Callable[[str, int, int, dict[str, float]], None]

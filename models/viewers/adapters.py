@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx
 
+from models.chat import client_of
+
 # An adapter is read from disk while requests go on: shorter gives up on a busy machine, longer holds up the next release.
 LOAD_WITHIN_S = 60.0
 # Nothing waits for it but a plan that is done: what is not unloaded in time stays, and takes memory.
@@ -25,9 +27,7 @@ class Adapters:
 
     def __init__(self, url: str, *, api_key: str) -> None:
         self._url = url
-        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # Without a proxy of the environment, as for what is asked.
-        self._client = httpx.Client(base_url=url, headers=headers, trust_env=False)
+        self._client = client_of(url, api_key)
 
     def load(self, name: str, folder: Path, *, within_s: float = LOAD_WITHIN_S) -> None:
         """Let the server answer to `name` by the adapter in `folder`; one that it has already of this name stays.

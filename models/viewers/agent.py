@@ -14,14 +14,12 @@ from typing import Any, Self, TypeVar
 
 from models.chat import Answer, ChatServer, Unanswered, UnknownModel
 from models.settings import AgentSettings
-from models.viewers.answers import NO, YES, Form, Unparseable
+from models.viewers.answers import NO, UNTHOUGHT, YES, Form, Unparseable
 from models.viewers.prompts import Messages, choosing, judging
 from streams.ports import Count, uncounted
 
 Parsed = TypeVar("Parsed")
 
-# Where an answer begins, when no thought comes before it: the server goes on from here, and one token is the answer.
-_UNTHOUGHT = "<think></think><answer>"
 _ANSWER = "<answer>"
 # The most that servers tell; what is not among them is less likely than all of these.
 _TOP = 20
@@ -124,7 +122,7 @@ class UserAgent:
             request["model"] = mind.model
         request["structured_outputs"] = {"regex": form.pattern if form.thought else form.rest}
         if not form.thought:
-            request["messages"] = [*messages, {"role": "assistant", "content": _UNTHOUGHT}]
+            request["messages"] = [*messages, {"role": "assistant", "content": UNTHOUGHT}]
             request |= {"add_generation_prompt": False, "continue_final_message": True}
         if likely:
             request |= {"logprobs": True, "top_logprobs": _TOP}
@@ -140,7 +138,7 @@ class UserAgent:
             raise kind(str(error)) from error
         self._count("agent_tokens/asked", answer.asked_tokens)
         self._count("agent_tokens/answered", answer.answered_tokens)
-        return answer if form.thought else replace(answer, text=_UNTHOUGHT + answer.text)
+        return answer if form.thought else replace(answer, text=UNTHOUGHT + answer.text)
 
     def _parsed(self, parse: Callable[[], Parsed]) -> Parsed:
         try:
@@ -155,7 +153,7 @@ class UserAgent:
 def _odds(form: Form, answer: Answer) -> float:
     """Return the logit of yes against no at the first token of the answer. Raises Unparseable."""
     form.liked(answer.text)
-    said = "" if form.thought else _UNTHOUGHT
+    said = "" if form.thought else UNTHOUGHT
     for token in answer.tokens:
         if said.endswith(_ANSWER):
             least = min(token.likely.values())

@@ -88,7 +88,7 @@ class AgentRanker:
 
     def _judged(self, request: PlanRequest, viewer: ViewerFeatures, serving: Serving | None) -> Ranking:
         now = self._clock()
-        words = words_of(viewer, self._videos.get, now_ms=now, tokens=self._settings.memory_tokens, count=tokens_of)
+        words = words_of(viewer, self._videos.get, now_ms=now, tokens=self._settings.memory_tokens)
         placed = self._interests.placed(request, viewer)
         free = [at for at, each in enumerate(placed) if not each.wished][: self._settings.judged]
         videos = [about(placed[at].video) for at in free]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 _THOUGHT = "[^<>]"
 _PARTS = re.compile(rf"<think>({_THOUGHT}*)</think><answer>([^<>]*)</answer>")
 YES, NO = "yes", "no"
+# Where an answer goes on from, when no thought comes before it.
+UNTHOUGHT = "<think></think><answer>"
 
 
 class Unparseable(ValueError):

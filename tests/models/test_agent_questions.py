@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from models.learning.questions import EACH_PAGE, EACH_VIEWER, Told, cut_by_time, from_log
+from models.learning.questions import EACH_PAGE, EACH_VIEWER, cut_by_time, from_log
 from models.viewers.questions import Question
 from streams.events import Feedback, Outcome
 from streams.flows.feedback_log import FeedbackLog
@@ -62,8 +62,7 @@ def asked(
     folder: Path, pages: Sequence[Feedback], known: Known | None = None, *, candidates: int = 3, seed: int = 0
 ) -> list[Question]:
     FeedbackLog(folder).add(list(pages))
-    told = Told(200, lambda text: len(text.split()))
-    return from_log(folder, known or Known(), told, candidates=candidates, seed=seed).questions
+    return from_log(folder, known or Known(), memory_tokens=200, candidates=candidates, seed=seed).questions
 
 
 CATS_LIKED = (("cats-1", "liked"), ("news-1", "skipped"), ("news-2", "skipped"), ("cars-1", "unseen"))
@@ -152,7 +151,7 @@ def test_what_was_left_to_chance_is_told_with_its_odds(tmp_path: Path) -> None:
     FeedbackLog(tmp_path).add(
         [page(at, ("cats-1", "liked"), rivals={"news-1": 0.3, "cars-1": 0.1, "x-1": 0.1}) for at in range(5)]
     )
-    logged = from_log(tmp_path, Known(), Told(200, len), candidates=3, seed=0).logged
+    logged = from_log(tmp_path, Known(), memory_tokens=200, candidates=3, seed=0).logged
     assert len(logged) == 5
     question = logged[0].question
     assert (question.video_ids[question.wanted], logged[0].reward) == ("cats-1", 1.5)
@@ -164,4 +163,4 @@ def test_what_was_left_to_chance_is_told_with_its_odds(tmp_path: Path) -> None:
 def test_a_place_whose_video_was_unlikely_is_not_told_of(tmp_path: Path) -> None:
     rivals = {f"news-{row}": 0.6 for row in range(3)}
     FeedbackLog(tmp_path).add([page(at, ("cats-1", "liked"), rivals=rivals) for at in range(5)])
-    assert from_log(tmp_path, Known(), Told(200, len), candidates=3, seed=0).logged == []
+    assert from_log(tmp_path, Known(), memory_tokens=200, candidates=3, seed=0).logged == []

@@ -14,7 +14,7 @@ import numpy as np
 from models.ranking.evaluation.leave_one_out import TOGETHER, Held, Recommender, Scores, Split
 from models.retrieval.log import History, Rows, WatchLog
 from models.viewers.evaluation.protocol import Negatives
-from models.viewers.memory import about, tokens_of, words_of
+from models.viewers.memory import about, words_of
 from models.viewers.questions import Question
 from streams.features import UserHistory, UserInterests, ViewerFeatures
 from streams.ports import Video
@@ -175,7 +175,7 @@ def _question(
     at = int(moments.at[row])
     return Question(
         user_id=moments.viewers[row],
-        viewer=words_of(viewer, find, now_ms=at, tokens=memory_tokens, count=tokens_of),
+        viewer=words_of(viewer, find, now_ms=at, tokens=memory_tokens),
         video_ids=ids,
         videos=tuple(about(video) if (video := find(video_id)) is not None else '""' for video_id in ids),
         wanted=0,
