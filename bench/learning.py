@@ -32,9 +32,9 @@ LEARNED = "agent-learned"
 def main(
     pages: Annotated[int, typer.Option(min=100, help="pages with feedback, of 8 places each")] = 1_000,
     viewers: Annotated[int, typer.Option(min=10, help="simulated viewers; the last fifth of the pages judges")] = 100,
-    questions: Annotated[int, typer.Option(min=16, help="questions learned from, half by SFT, half by GRPO")] = 340,
-    steps: Annotated[int, typer.Option(min=1, help="steps of GRPO, of 8 prompts and 8 answers to each")] = 40,
-    judged: Annotated[int, typer.Option(min=50, help="questions judged by")] = 80,
+    questions: Annotated[int, typer.Option(min=16, help="questions learned from, half by SFT, half by GRPO")] = 360,
+    steps: Annotated[int, typer.Option(min=1, help="steps of GRPO, of 2 questions")] = 90,
+    judged: Annotated[int, typer.Option(min=50, help="questions judged by")] = 200,
     layers: Annotated[int, typer.Option(min=0, help="layers that learn, the last; 0: all")] = 0,
     memory: Annotated[int, typer.Option(min=50, help="tokens that tell of a viewer")] = 60,
     swapped: Annotated[bool, typer.Option("--swap/--no-swap", help="start vLLM and swap the adapter in under load")] = True,
@@ -86,8 +86,8 @@ def main(
             facts={
                 "machine": machine, "feedback": f"{pages} pages of 8 places, {viewers} simulated viewers", "base": base.name,
                 "questions": f"{questions} of {len(asked.questions)} learned from, {judged} judged by, of other viewers",
-                "grpo": f"{steps} steps of {tuning.batch} prompts and {tuning.group} answers", "layers": layers or "all",
-                "rank": tuning.rank, "memory_tokens": memory, "seed": seed,
+                "grpo": f"{steps} steps of {tuning.batch} questions, {tuning.group} answers to each prompt",
+                "layers": layers or "all", "rank": tuning.rank, "memory_tokens": memory, "seed": seed,
             },
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from headwater.viewer_questions import Questions
 from models.settings import AgentSettings
 from models.viewers.agent import UserAgent, server_of
 from models.viewers.evaluation.agents import Agent
+from models.viewers.evaluation.asked import Asked
 from models.viewers.evaluation.deciders import wordless
 from models.viewers.evaluation.judging import CANDIDATES, Judged, chance, evaluate, thresholds_of
 from models.viewers.evaluation.protocol import Words
@@ -49,6 +50,22 @@ def judged_wordless(questions: Questions) -> list[Judged]:
     deciders = wordless([*judged_by, *learned_from], questions.cut.train, questions.videos.get)
     thresholds = thresholds_of([each.question for each in learned_from], deciders)
     return [chance(asked), *evaluate(asked, deciders, thresholds=thresholds)]
+
+
+def tuned(questions: Sequence[Asked], settings: Settings, console: Console) -> dict[str, Path]:
+    """Return the folders of the adapters that these questions tune, by the stage that made them; of none there are none.
+
+    Raises:
+        BinaryMissing: the model's weights are not there; the message says how to get them.
+    """
+    if not questions:
+        return {}
+    # PyTorch's trainers take seconds, which whoever tunes nothing need not wait.
+    from headwater.tuning import taught_by
+
+    asked = [each.question.cut(settings.tuning.candidates) for each in questions]
+    with timed(console) as bars:
+        return taught_by(asked, settings, run=settings.learning.runs / "evaluation" / "now", bars=bars)
 
 
 def judged_agents(

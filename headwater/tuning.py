@@ -1,6 +1,7 @@
 """The agent's lesson: questions out of the logs of a house, and a language model tuned by them, with bars for each stage."""
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from models.learning.gate import Learned
 from models.learning.questions import FromLog, from_log
 from models.learning.tuning import SamplingServer
 from models.settings import LOCAL
+from models.viewers.questions import Question
 from streams.videos import VideoTable
 
 
@@ -78,6 +80,25 @@ def learned_from(
     )
 
 
+def taught_by(asked: Sequence[Question], settings: Settings, *, run: Path, bars: Progress) -> dict[str, Path]:
+    """Tune an adapter by all these questions, in the folder `run`; return the folder of each stage's, "sft" and "grpo".
+
+    Raises:
+        BinaryMissing: the local model is not there; the message says how to get it.
+    """
+    base, _ = base_of(settings)
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
+    return agent.taught(
+        asked,
+        settings.tuning,
+        base=base,
+        run=run,
+        thought=settings.agent.thought,
+        seed=settings.learning.seed,
+        told=Shown(bars),
+    )
+
+
 class Shown:
     """Shows the steps of each stage on a display."""
 
@@ -88,7 +109,8 @@ class Shown:
     def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
         if stage not in self._of_stage:
             self._of_stage[stage] = self._bars.add_task(stage, total=steps)
-        self._bars.update(self._of_stage[stage], completed=step)
+        # What is measured before the first step knows of no steps.
+        self._bars.update(self._of_stage[stage], total=steps, completed=step)
 
 
 def sampling_server(settings: Settings) -> SamplingServer | None:

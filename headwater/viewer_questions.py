@@ -33,13 +33,17 @@ PATIENCE_S = 120.0
 
 @dataclass(frozen=True)
 class Questions:
-    """What is asked on a data set: to judge by, and to learn from, of other viewers; the same in each kind of words."""
+    """What is asked on a data set: to judge by, and of other viewers to learn from, the same in each kind of words.
+
+    By what is `learned` from, thresholds are found; by what is `taught`, in the first kind of words, an adapter is tuned.
+    """
 
     data: str
     log: WatchLog
     cut: Split
     judged: Mapping[Words, Sequence[Asked]]
     learned: Mapping[Words, Sequence[Asked]]
+    taught: Sequence[Asked]
     videos: Mapping[str, Video]
 
 
@@ -50,13 +54,14 @@ def questions_of(
     *,
     viewers: int,
     learned: int,
+    taught: int = 0,
     log_viewers: int = 0,
     finder: Finder = Finder.SASREC_TITLES,
     negatives: Negatives = Negatives.FIRST,
     words: Sequence[Words] = (Words.PERCEIVED,),
     seed: int = 0,
 ) -> Questions:
-    """Return what is asked about `viewers` of a data set, and about `learned` others, of `log_viewers`, 0 for all.
+    """Return what is asked about `viewers` of a data set, and about `learned` and `taught` others, of `log_viewers`, 0 for all.
 
     Raises:
         BadDataset: there is none, or too little was watched in it.
@@ -71,15 +76,15 @@ def questions_of(
         raise BadDataset(f"{dataset.name}: expected viewers who watched three videos or more, got none")
     videos = perceived(dataset.uploads, settings, console)
     recommender = _fitted(finder, log, cut, videos, console, seed=seed)
-    chosen, others = drawn(len(cut.test.wanted), judged=viewers, learned=learned, seed=seed)
+    chosen, others, teachers = drawn(len(cut.test.wanted), judged=viewers, learned=learned, taught=taught, seed=seed)
     validation, test = moments(log, cut)
     bare = {name: msgspec.structs.replace(video, summary="", topics=()) for name, video in videos.items()}
-    told: dict[Words, tuple[list[Asked], list[Asked]]] = {}
+    told: dict[Words, list[list[Asked]]] = {}
     with _bars(console) as bars:
         for each in words:
-            bar = bars.add_task(f"questions in {each.value}", total=len(chosen) + len(others))
+            bar = bars.add_task(f"questions in {each.value}", total=len(chosen) + len(others) + len(teachers))
             find = (videos if each is Words.PERCEIVED else bare).get
-            judged_by, learned_from = (
+            told[each] = [
                 asked(
                     of,
                     log,
@@ -90,14 +95,19 @@ def questions_of(
                     memory_tokens=settings.agent.memory_tokens,
                     done=partial(bars.advance, bar),
                 )
-                for of in (test.chosen(chosen), validation.chosen(others))
-            )
-            told[each] = judged_by, learned_from
-    few = min(len(each.question.videos) for judged_by, _ in told.values() for each in judged_by)
+                for of in (test.chosen(chosen), validation.chosen(others), validation.chosen(teachers))
+            ]
+    few = min(len(each.question.videos) for judged_by, *_ in told.values() for each in judged_by)
     if few < max(CANDIDATES):
         raise BadDataset(f"{dataset.name}: expected {max(CANDIDATES)} videos or more that a viewer had not watched, got {few}")
     return Questions(
-        dataset.name, log, cut, {w: of for w, (of, _) in told.items()}, {w: of for w, (_, of) in told.items()}, videos
+        data=dataset.name,
+        log=log,
+        cut=cut,
+        judged={each: of[0] for each, of in told.items()},
+        learned={each: of[1] for each, of in told.items()},
+        taught=told[words[0]][2],
+        videos=videos,
     )
 
 

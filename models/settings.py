@@ -145,20 +145,34 @@ class TuningSettings(BaseModel):
         0.5, ge=0, le=1, description="share of the questions, the oldest, that SFT learns from; GRPO learns from the others"
     )
     epochs: float = Field(1.0, ge=0, description="times that the questions are gone through in SFT; 0: no SFT")
-    batch: int = Field(8, ge=1, description="questions a step, in SFT and GRPO")
-    sft_rate: float = Field(1e-3, gt=0, description="learning rate of SFT; a larger model wants a smaller one")
-    steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
-    group: int = Field(8, ge=2, description="answers to each question, of which GRPO learns: fewer are often all equal")
-    grpo_rate: float = Field(
-        1e-4, gt=0, description="learning rate of GRPO, constant: larger, and a small model soon gives one answer to all"
+    batch: int = Field(
+        2, ge=1, description="questions a step, in SFT and GRPO: a small model learns sooner from many steps of few questions"
     )
-    kl: float = Field(0.04, ge=0, description="how much straying from the model before GRPO costs: less lets it collapse")
+    sft_rate: float = Field(2e-3, gt=0, description="learning rate of SFT; a larger model wants a smaller one")
+    steps: int = Field(100, ge=0, description="steps of GRPO; 0: no GRPO")
+    group: int = Field(
+        16,
+        ge=2,
+        description="answers to each prompt, of which GRPO learns: fewer are often all equal, and short ones cost little",
+    )
+    grpo_rate: float = Field(
+        3e-4, gt=0, description="learning rate of GRPO at first: larger, and a small model soon gives one answer to all"
+    )
+    kl: float = Field(
+        0.2,
+        ge=0,
+        description="how much straying from the model before GRPO costs: with less it is soon sure of all, and tries no more",
+    )
     rollouts: Literal["local", "server"] = Field(
         "local",
         description="what samples the answers that GRPO learns from: local: the model that learns; server: the vLLM server at "
         "agent.url, which holds them to their form; it must see learning.runs, and answers plans more slowly meanwhile",
     )
-    loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field("dapo", description="which form of GRPO")
+    loss: Literal["grpo", "dr_grpo", "dapo", "gspo"] = Field(
+        "dr_grpo",
+        description="which form of GRPO: dr_grpo takes what answers are worth as it is; the others divide by its spread in a "
+        "group, which soon makes a small model sure of all",
+    )
     rewards: dict[str, float] = Field(
         default_factory=lambda: {"accuracy": 1.0},
         description="what an answer is worth: weights of form, accuracy, rank_quality, diversity, novelty, watch_time, "

@@ -20,6 +20,8 @@ JUDGED = 8
 _CPU_INFO = Path("/proc/cpuinfo")
 # The largest adapter that may be loaded: a larger bound costs time in every request with one.
 LORA_RANK = 16
+# How far it steps back on a machine that it shares with everything else: as far as the flow that asks it for plans.
+NICENESS = 10
 # Adapters whose requests it answers in one batch: what serves and its canary. Others take turns.
 ADAPTERS = 2
 
@@ -35,6 +37,8 @@ def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> S
     return Server(
         name=NAME,
         command=[
+            # Nobody waits for a plan as a viewer waits for a page.
+            "nice", "-n", str(NICENESS),
             install.python,
             # `vllm serve` looks for a package named vllm, which the CPU build is not.
             "-m", "vllm.entrypoints.openai.api_server",

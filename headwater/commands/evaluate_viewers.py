@@ -26,6 +26,14 @@ def viewers(
         int,
         typer.Option("--learned-viewers", min=0, help="others, who say from which probability on yes is right; 2 answers each"),
     ] = 100,
+    taught: Annotated[
+        int,
+        typer.Option(
+            "--taught-viewers",
+            min=0,
+            help="yet others, by whom an adapter is tuned as in `headwater learn agent` ([tuning]), SFT and GRPO judged apart",
+        ),
+    ] = 0,
     log_viewers: Annotated[
         int, typer.Option(min=0, help="viewers the recommender learns from, drawn by the seed; 0: all, slower to fit")
     ] = 10_000,
@@ -59,8 +67,11 @@ def viewers(
     [b]The language model[/b] is the vLLM of agent.url: one that runs, or with HEADWATER_AGENT__URL=local one of its own (`make
     llm`). Without any, give --without-agent.
 
+    [b]What learning does[/b] is seen beside it by --taught-viewers: an adapter is tuned by as many viewers who are not judged.
+
     [b]Try:[/b]  headwater evaluate viewers --data movielens-100k --without-agent
           HEADWATER_AGENT__URL=local headwater evaluate viewers --data DIR --thought 0 --thought 200
+          headwater evaluate viewers --data DIR --taught-viewers 300 --negatives around
           headwater evaluate viewers --data DIR --adapter mine=var/releases/agent/VERSION
 
     The last line is JSON.
@@ -75,7 +86,7 @@ def viewers(
     if not without_agent:
         expected(settings)
     # Seconds, for which nobody should wait to hear what is missing.
-    from headwater.deciding import BASE, judged_agents, judged_wordless
+    from headwater.deciding import BASE, judged_agents, judged_wordless, tuned
     from headwater.viewer_questions import questions_of
     from models.viewers.evaluation import report
     from models.viewers.evaluation.deciders import RECOMMENDER
@@ -86,6 +97,7 @@ def viewers(
         console,
         viewers=judged,
         learned=learned,
+        taught=0 if without_agent else taught,
         log_viewers=log_viewers,
         finder=finder,
         negatives=negatives,
@@ -95,6 +107,7 @@ def viewers(
     results = judged_wordless(questions)
     counts: dict[str, dict[str, float]] = {}
     if not without_agent:
+        adapters |= tuned(questions.taught, settings, console)
         thoughts = list(dict.fromkeys(thought or [settings.agent.thought]))
         found, counts = judged_agents(questions, settings, console, thoughts=thoughts, adapters=adapters, within_s=60 * minutes)
         results += found
@@ -105,6 +118,7 @@ def viewers(
         "data": questions.data,
         "viewers": f"{len(next(iter(questions.judged.values()))):,}",
         "learned viewers": f"{len(next(iter(questions.learned.values()))):,}",
+        "taught viewers": f"{len(questions.taught):,}",
         "videos": f"{len(questions.log.video_ids):,}",
         "others": f"{negatives.value}, by {finder.value}",
         "fitted to": f"{len(questions.cut.train):,} watches of {len(questions.log.viewer_ids):,} viewers",

@@ -8,8 +8,9 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,8 +31,6 @@ from models.viewers import policy
 from models.viewers.questions import Logged, Question
 
 NAME = policy.NAME
-# Of a run, where what was learned is.
-ADAPTER = "adapter"
 # Questions, the newest learned from, by which odds are made honest.
 CALIBRATED_BY = 50
 
@@ -74,7 +73,7 @@ def learn(
         )
     left_to_chance = [each for each in asked.logged if each.question.at >= held[0].at]
     logged = _drawn(rng, left_to_chance, settings.judged)
-    _begin(run, train, settings, seed)
+    _begin(run, settings, [seed, thought, base_name, str(base)], [*train, *held])
     curves = Curves(run)
 
     def tell(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
@@ -104,14 +103,36 @@ def learn(
         figures={name: round(value, 5) for name, value in figures.items()},
     )
     files = {policy.MANIFEST: msgspec.json.format(msgspec.json.encode(manifest))}
-    files |= {name: (run / ADAPTER / name).read_bytes() for name in (policy.WEIGHTS, policy.CONFIG)}
+    files |= {name: (made.adapter / name).read_bytes() for name in (policy.WEIGHTS, policy.CONFIG)}
     return Learned(files, verdict(made.last, by_stage["no_agent"], by_stage.get("running"), earned, paid, manifest.figures))
+
+
+def taught(
+    train: Sequence[Question],
+    settings: TuningSettings,
+    *,
+    base: Path,
+    run: Path,
+    thought: int,
+    seed: int,
+    told: Told = nobody,
+) -> dict[str, Path]:
+    """Tune an adapter of the model in `base` by all these questions; return the folder of what each stage made, "sft", "grpo".
+
+    It goes on where a run in this folder was ended.
+    """
+    _begin(run, settings, [seed, thought, str(base)], train)
+    model, tokenizer = model_of(base)
+    prompts = Prompts(tokenizer, thought=thought)
+    stages = [stage for stage, _ in _stages(model, tokenizer, prompts, train, settings, run, seed=seed, told=told)]
+    return {stage: _adapter(run, stage) for stage in stages[1:]}
 
 
 @dataclass(frozen=True)
 class _Made:
-    """What was learned, its folder aside: how each stage answers, the last among them, and what that costs."""
+    """What was learned: the last stage's adapter, how each stage answers, the last among them, and what that costs."""
 
+    adapter: Path
     by_stage: dict[str, Judged]
     last: Judged
     chances: list[Floats]
@@ -124,11 +145,11 @@ def _drawn(rng: np.random.Generator, from_all: Sequence[Drawn], most: int) -> li
     return [from_all[row] for row in np.sort(rng.permutation(len(from_all))[:most])]
 
 
-def _begin(run: Path, train: Sequence[Question], settings: TuningSettings, seed: int) -> None:
-    """Keep what a run that was ended left, if it learned from the same by the same settings; else begin anew."""
+def _begin(run: Path, settings: TuningSettings, how: Sequence[Any], asked: Sequence[Question]) -> None:
+    """Keep what a run that was ended left, if it learned and was judged by the same in the same way; else begin anew."""
     # A server that fails must not cost what was learned: the run may go on with answers from elsewhere.
     chosen = settings.model_dump(mode="json", exclude={"rollouts"})
-    told = json.dumps([seed, chosen, [(q.user_id, q.at, q.viewer, q.videos) for q in train]])
+    told = json.dumps([how, chosen, [(q.user_id, q.at, q.viewer, q.videos) for q in asked]])
     digest = hashlib.sha256(told.encode()).hexdigest()
     mark = run / "of.sha256"
     if not (mark.is_file() and mark.read_text() == digest):
@@ -151,13 +172,10 @@ def _tuned(
     judging: Done,
     server: SamplingServer | None,
 ) -> _Made:
-    from models.learning import grpo, sft
-
     model, tokenizer = model_of(base)
     prompts = Prompts(tokenizer, thought=thought)
-    first, second = _split(train, settings)
 
-    def measured(stage: str, curve: str, step: int) -> Judged:
+    def measured(stage: str, model: Any) -> Judged:
         # Of a run that goes on, what was measured before it was ended.
         kept = run / f"{stage}.npz"
         if not kept.is_file():
@@ -166,26 +184,76 @@ def _tuned(
             beside.replace(kept)
         with np.load(kept) as figures:
             of_stage = Judged(**figures)
+        # On the curve of what it is the beginning of, or the end.
+        curve, step = {"base": ("sft", 0), "sft": ("grpo", 0), "grpo": ("grpo", settings.steps)}[stage]
         told(curve, step, settings.steps if curve == "grpo" else step, {"held_out": float(of_stage.right.mean())})
         return of_stage
 
-    by_stage = {"base": measured("base", "sft", 0)}
-    if first:
-        asked = examples(first, prompts, choices=settings.choices, seed=seed)
-        model = sft.tune(model, tokenizer, asked, settings, run, seed=seed, told=told)
-        by_stage["sft"] = measured("sft", "grpo", 0)
-    if second:
-        asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
-        model = grpo.tune(
-            model, tokenizer, asked, composed(settings.rewards), settings, run, seed=seed, told=told, server=server
-        )
-        by_stage["grpo"] = measured("grpo", "grpo", settings.steps)
-    model.save_pretrained(run / ADAPTER, selected_adapters=["default"])
+    by_stage = {}
+    tuned = model
+    for stage, tuned in _stages(model, tokenizer, prompts, train, settings, run, seed=seed, told=told, server=server):
+        by_stage[stage] = measured(stage, tuned)
     began = time.monotonic()
-    chances = answering.judged(model, tokenizer, [each.question for each in logged], prompts, done=judging)
+    chances = answering.judged(tuned, tokenizer, [each.question for each in logged], prompts, done=judging)
     costs = {"judged_ms": 1000 * (time.monotonic() - began) / len(logged)} if logged else {}
     costs["tokens"] = float(np.mean([len(tokenizer(prompts.judgement(each, 0).prompt)["input_ids"]) for each in held]))
-    return _Made(by_stage, list(by_stage.values())[-1], chances, costs, _calibration(model, tokenizer, prompts, train, judging))
+    calibration = _calibration(tuned, tokenizer, prompts, train, judging)
+    return _Made(_adapter(run, stage), by_stage, by_stage[stage], chances, costs, calibration)
+
+
+def _stages(
+    model: Any,
+    tokenizer: Any,
+    prompts: Prompts,
+    train: Sequence[Question],
+    settings: TuningSettings,
+    run: Path,
+    *,
+    seed: int,
+    told: Told,
+    server: SamplingServer | None = None,
+) -> Iterator[tuple[str, Any]]:
+    """Yield the model as it comes ("base"), then what SFT made of it ("sft"), and GRPO of that ("grpo")."""
+    from models.learning import grpo, sft
+
+    yield "base", model
+    first, second = _split(train, settings)
+    if first:
+        asked = examples(first, prompts, choices=settings.choices, seed=seed)
+        tuned = partial(sft.tune, tokenizer=tokenizer, asked=asked, settings=settings, run=run, seed=seed, told=told)
+        model = _kept(_adapter(run, "sft"), model, tuned)
+        yield "sft", model
+    if second:
+        asked = examples(second, prompts, choices=settings.choices, seed=seed + 1)
+        tuned = partial(
+            grpo.tune, tokenizer=tokenizer, questions=asked, policy=composed(settings.rewards), settings=settings, run=run,
+            seed=seed, told=told, server=server,
+        )  # fmt: skip
+        model = _kept(_adapter(run, "grpo"), model, tuned)
+        yield "grpo", model
+
+
+def _adapter(run: Path, stage: str) -> Path:
+    return run / f"adapter-{stage}"
+
+
+def _kept(folder: Path, model: Any, tuned: Callable[[Any], Any]) -> Any:
+    """Return the model with the adapter in `folder`; where none is kept, a stage makes it.
+
+    Of a stage that was at its end no checkpoint is gone on from: the trainer would make one more step.
+    """
+    from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
+
+    if not folder.is_dir():
+        beside = folder.with_name(f".{folder.name}")
+        model = tuned(model)
+        model.save_pretrained(beside, selected_adapters=["default"])
+        beside.replace(folder)
+    elif isinstance(model, PeftModel):
+        set_peft_model_state_dict(model, load_peft_weights(str(folder)))
+    else:
+        model = PeftModel.from_pretrained(model, folder, is_trainable=True)
+    return model
 
 
 def _split(train: Sequence[Question], settings: TuningSettings) -> tuple[Sequence[Question], Sequence[Question]]:

@@ -1,24 +1,26 @@
 """GRPO: a model learns from what its own answers are worth, each against the others to the same question (TRL's trainer).
 
-Two things are ours: a prompt is computed once for its whole group (shared_prompts.py), and a group whose answers are all worth
-the same, which says nothing, is left out of the step and counted.
+Two things are ours: what prompts and answers begin with alike is computed once (prefix_trees.py), and a group whose answers are
+all worth the same, of which rewards say nothing, is counted: all that it adds to a step is how far the model has strayed.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from models.learning.prefix_trees import log_probs, sampled
 from models.learning.rewards import Reward
 from models.learning.rollouts import sampled_by
-from models.learning.shared_prompts import log_probs, sampled
-from models.learning.trainers import arguments, quiet, resumable, told_of
+from models.learning.trainers import WARM_UP, arguments, quiet, resumable, told_of
 from models.learning.tuning import Asked, Policy, SamplingServer, Told, adapter
 from models.settings import TuningSettings
 
@@ -35,7 +37,7 @@ _CHARACTERS_A_TOKEN = 3
 def tune(
     model: Any,
     tokenizer: Any,
-    asked: Sequence[Asked],
+    questions: Sequence[Sequence[Asked]],
     policy: Policy,
     settings: TuningSettings,
     run: Path,
@@ -46,22 +48,29 @@ def tune(
 ) -> Any:
     """Return the model with its adapter, led by rewards; it goes on where a run in this folder was ended.
 
-    `server` samples the answers, None: the model itself.
+    `questions` has what is asked for each question; yes and no are asked for as often, which costs little where they share most
+    of their prompts. `server` samples the answers, None: the model itself.
 
     Raises:
         ConnectionError: the server failed for good.
     """
+    asked = [each for question in questions for each in _balanced(question)]
+    prompts = max(1, round(settings.batch * len(asked) / len(questions)))
     thought = max(each.form.thought for each in asked)
     with sampled_by(server, asked, run / "rollouts") if server else nullcontext(_rollouts) as rollouts:
         trainer = _Trainer(
             model=model,
             args=GRPOConfig(
                 **arguments(settings, run / "grpo", seed=seed),
-                per_device_train_batch_size=settings.batch * settings.group,
+                per_device_train_batch_size=prompts * settings.group,
+                # What is asked of one question stays together.
+                shuffle_dataset=False,
                 num_generations=settings.group,
                 max_steps=settings.steps,
                 learning_rate=settings.grpo_rate,
-                lr_scheduler_type="constant",
+                # What is left to learn becomes less, and the noise of the answers does not.
+                lr_scheduler_type="linear",
+                warmup_steps=WARM_UP,
                 beta=settings.kl,
                 max_completion_length=_TOKENS_OF_AN_ANSWER + thought // _CHARACTERS_A_TOKEN,
                 mask_truncated_completions=settings.loss == "dapo",
@@ -84,21 +93,22 @@ class _Trainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor, None]:
-        (prompts, answers), (asked, said) = (
-            (tensor[:, :-logits_to_keep], tensor[:, -logits_to_keep:]) for tensor in (input_ids, attention_mask)
+        prompts, answers = (
+            [row[mask.bool()].tolist() for row, mask in zip(*parts, strict=True)]
+            for parts in (
+                (input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep]),
+                (input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]),
+            )
         )
-        return *log_probs(model, prompts, asked, answers, said, temperature=self.temperature), None
+        likely, entropy = log_probs(model, prompts, answers, temperature=self.temperature)
+        missing = logits_to_keep - likely.shape[1]
+        return pad(likely, (0, missing)), pad(entropy, (0, missing)), None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         made: dict[str, Any] = super()._generate_and_score_completions(inputs)
         equal = (made["advantages"].reshape(-1, self.num_generations) == 0.0).all(dim=1)
         self._metrics["train"]["dropped_share"].append(equal.float().mean().item())
-        kept = (~equal).repeat_interleave(self.num_generations)[:, None]
-        mask = made["completion_mask"] * kept.to(made["completion_mask"].dtype)
-        learned = mask * made["tool_mask"] if "tool_mask" in made else mask
-        # Its normaliser counts only what is learned from, in all processes; a step of nothing else divides by no zero.
-        items = self.accelerator.gather(learned.sum()).sum().clamp(min=1)
-        return made | {"completion_mask": mask, "num_items_in_batch": items}
+        return made
 
 
 class _Stops(TrainerCallback):
@@ -111,6 +121,14 @@ class _Stops(TrainerCallback):
         if logs and "dropped_share" in logs:
             self._in_vain = self._in_vain + 1 if logs["dropped_share"] >= TAUGHT_NOTHING else 0
             control.should_training_stop |= self._in_vain >= STOP_AFTER
+
+
+def _balanced(question: Sequence[Asked]) -> Iterator[Asked]:
+    """Yield each as often as makes of yes as many as of no."""
+    most = max(Counter(each.wanted for each in question).values())
+    for each in question:
+        alike = sum(each.wanted == other.wanted for other in question)
+        yield from [each] * round(most / alike)
 
 
 def _form_of(loss: str) -> dict[str, Any]:
@@ -135,7 +153,6 @@ def _rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
         each,
         longest=trainer.max_completion_length,
         ends=tokenizer.eos_token_id,
-        pad=tokenizer.pad_token_id,
         temperature=trainer.temperature,
     )
     trainer.model.train(was_training)

@@ -67,6 +67,7 @@ def from_log(feedback: Path, videos: Videos, *, memory_tokens: int, candidates: 
     rows.sort(key=lambda row: (row["served_at"], row["user_id"], row["request_id"], row["position"]))
     viewers: dict[str, Viewer] = {}
     popularity: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
     asked: list[Question] = []
     logged: list[Logged] = []
     done: set[str] = set()
@@ -77,10 +78,11 @@ def from_log(feedback: Path, videos: Videos, *, memory_tokens: int, candidates: 
         done.add(request_id)
         viewer = viewers.setdefault(page[0]["user_id"], Viewer())
         rng = np.random.default_rng([seed, zlib.crc32(request_id.encode())])
-        of = _Page(page, viewer, videos, memory_tokens, popularity, rng)
+        of = _Page(page, viewer, videos, memory_tokens, popularity, shown, rng)
         asked += of.questions(candidates)
         logged += of.logged(candidates)
         popularity.update(row["video_id"] for row in page if WANTED.intersection(row["actions"]))
+        shown.update(video.author_id for row in page if (video := videos.get(row["video_id"])) is not None)
         viewer.apply(_interactions(page), videos, received_at=_ms(page[0]))
     return FromLog(_fair(asked), logged)
 
@@ -112,6 +114,7 @@ class _Page:
     videos: Videos
     memory_tokens: int
     popularity: Counter[str]
+    shown: Counter[str]
     rng: np.random.Generator
 
     def questions(self, candidates: int) -> Iterator[Question]:
@@ -159,6 +162,10 @@ class _Page:
                 "popularity": tuple(float(self.popularity[video.video_id]) for video in found),
                 "watch_shares": tuple(_watch_share(one, video) for one, video in zip(chosen, found, strict=True)),
                 "embeddings": tuple(video.embedding for video in found),
+                # Each author's places on pages before, in multiples of the mean author's.
+                "exposure": tuple(
+                    self.shown[video.author_id] * len(self.shown) / max(1, self.shown.total()) for video in found
+                ),
                 "authors": tuple(video.author_id for video in found),
                 "positions": tuple(one["position"] for one in chosen),
             },

@@ -6,6 +6,9 @@ from typing import Any
 from models.learning.tuning import Told
 from models.settings import TuningSettings
 
+# Steps until the learning rate is what it should be: the first ones know little of how much gradients vary.
+WARM_UP = 4
+
 
 def arguments(settings: TuningSettings, folder: Path, *, seed: int) -> dict[str, Any]:
     """Return the arguments that both stages are given."""

@@ -103,12 +103,15 @@ def quoted(text: str) -> str:
 
 
 def about(video: Video) -> str:
-    """Return a video in words: its title, what a viewer would care about in it if that says more, and its topics."""
+    """Return a video in words: its title, what a viewer would care about in it if that says more, and its topics.
+
+    Topics stand as they do in what is told of a viewer, with a blank before each: to a tokenizer others are other words.
+    """
     told = [quoted(video.title)]
     if video.summary and video.summary != video.title:
         told.append(quoted(video.summary))
     if video.topics:
-        told.append(_harmless(f"({', '.join(video.topics[:MOST_TOPICS])})"))
+        told.append(_harmless(f"about {', '.join(video.topics[:MOST_TOPICS])}"))
     return " ".join(told)
 
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 # The release's name, and that of a newer one which only a share of viewers gets until it has shown itself.
 NAME, CANARY = "agent", "agent.canary"
-FORMAT = 1
+# Counts up with the files and with the words of prompts: an adapter that learned by others is worth nothing.
+FORMAT = 2
 # peft's own names: the server reads them.
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MANIFEST = "agent.json"

@@ -4,7 +4,7 @@ A question is one moment of one viewer: candidates, of which the viewer watched 
 gladly. It can be asked whole, which of them comes next, or one by one, whether each is liked.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zlib import crc32
@@ -52,12 +52,6 @@ class Question:
     def shuffled(self, rng: np.random.Generator) -> "Question":
         """Return it with its candidates in any order, so that no place tells."""
         return self._at([int(row) for row in rng.permutation(len(self.videos))])
-
-    def liked(self) -> Iterator[tuple[str, bool]]:
-        """Yield the wanted video and the first of the others, in words, and whether it was liked: as many yes as no."""
-        yield self.videos[self.wanted], True
-        if len(self.videos) > 1:
-            yield self.videos[int(self.wanted == 0)], False
 
     def _at(self, rows: list[int]) -> "Question":
         def chosen(values: Sequence[Any]) -> tuple[Any, ...]:

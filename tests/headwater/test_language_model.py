@@ -156,7 +156,7 @@ def test_each_form_of_the_agent_is_judged_by_its_own_name(server: Server, tmp_pa
     popular.fit(cut.train, cut.validation)
     validation, test = (asked(of, log, popular, find, seed=0)[:8] for of in moments(log, cut))
     both = {Words.PERCEIVED: test, Words.TITLES: test}
-    questions = Questions("data", log, cut, both, dict.fromkeys(both, validation), {})
+    questions = Questions("data", log, cut, both, dict.fromkeys(both, validation), (), {})
     results, counts = judged_agents(
         questions, settings_of(server.url), QUIET, thoughts=[0, 40], adapters={"mine": adapter(tmp_path)}, within_s=60
     )

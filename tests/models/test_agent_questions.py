@@ -8,6 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from models.learning.questions import EACH_PAGE, EACH_VIEWER, cut_by_time, from_log
+from models.learning.rewards import REWARDS, composed, total
+from models.viewers.answers import Form
 from models.viewers.questions import Question
 from streams.events import Feedback, Outcome
 from streams.flows.feedback_log import FeedbackLog
@@ -36,7 +38,7 @@ class Known:
         topic = video_id.split("-")[0]
         vector[sum(map(ord, topic)) % 384] = 1.0
         return Video(
-            video_id=video_id, author_id="a", title=f"title {video_id}", embedding=vector, topics=(topic,),
+            video_id=video_id, author_id=topic, title=f"title {video_id}", embedding=vector, topics=(topic,),
             duration_ms=10_000, kind="video",
         )  # fmt: skip
 
@@ -90,6 +92,27 @@ def test_a_viewer_is_told_as_they_were_known_before_the_page(tmp_path: Path) -> 
     assert second.known == 3
     assert "Likes most: cats." in second.viewer
     assert "cats-5" not in second.viewer
+
+
+def test_an_author_is_exposed_by_the_places_they_had_on_pages_before(tmp_path: Path) -> None:
+    first, second = asked(tmp_path, [page(0, *CATS_LIKED), page(9, ("cats-5", "finished"), *CATS_LIKED[1:])])
+    assert set(first.columns["exposure"]) == {0.0}
+    # Of four places three authors had 4/3 in the mean.
+    assert dict(zip(second.video_ids, second.columns["exposure"], strict=True)) == {
+        "cats-5": 0.75,
+        "news-1": 1.5,
+        "news-2": 1.5,
+    }
+
+
+def test_every_reward_is_earned_by_what_is_known_of_a_question(tmp_path: Path) -> None:
+    _, question = asked(tmp_path, [page(0, *CATS_LIKED), page(9, ("cats-5", "finished"), *CATS_LIKED[1:])])
+    form = Form(len(question.videos), 1, 0)
+    columns = {name: [values] for name, values in question.columns.items()}
+    asked_of = {"candidates": [form.candidates], "places": [1], "wanted": [question.wanted], "gains": [question.gains]}
+    (earned,) = total([form.written("", (question.wanted,))], composed(dict.fromkeys(REWARDS, 1.0)), **asked_of, **columns)
+    (worst,) = total(["no answer"], composed(dict.fromkeys(REWARDS, 1.0)), **asked_of, **columns)
+    assert earned > 2.0 > worst
 
 
 def test_what_comes_later_changes_no_question_of_before(tmp_path: Path) -> None:

@@ -58,11 +58,11 @@ def test_what_was_done_is_told_by_topic_and_time_and_video_by_video() -> None:
         "In the last 24 hours: finished or liked 1 cooking; skipped or refused 1 news.",
         "In the 7 days before: finished or liked 2 cooking; skipped or refused 1 news.",
         "Last videos, the newest first:",
-        '- finished 30 minutes ago: "title of c2" (cooking)',
+        '- finished 30 minutes ago: "title of c2" about cooking',
         '- refused 2 hours ago: "title of n1" (news)',
         '- skipped 2 days ago: "title of n0" (news)',
-        '- liked 2 days ago: "title of c1" (cooking)',
-        '- finished 3 days ago: "title of c0" (cooking)',
+        '- liked 2 days ago: "title of c1" about cooking',
+        '- finished 3 days ago: "title of c0" about cooking',
     ]
 
 
@@ -90,7 +90,7 @@ def test_the_budget_is_kept_and_what_goes_is_the_oldest(history: list[tuple[int,
     if not told.startswith("A new viewer"):
         assert len(told.split()) <= tokens
     lines = [line.partition(": ")[2] for line in told.splitlines() if line.startswith("- ")]
-    newest = [f'"title of {name}" (cooking)' for name, *_ in reversed(seen)][: len(lines)]
+    newest = [f'"title of {name}" about cooking' for name, *_ in reversed(seen)][: len(lines)]
     assert lines == newest
 
 
@@ -105,7 +105,7 @@ def test_a_title_stays_within_its_quotes_on_its_line(poison: str) -> None:
 
 def test_a_summary_is_told_where_it_says_more_than_the_title() -> None:
     assert about(video("a", title="wow", summary="wow", topic="")) == '"wow"'
-    assert about(video("a", title="wow", summary="A cat falls.", topic="cats")) == '"wow" "A cat falls." (cats)'
+    assert about(video("a", title="wow", summary="A cat falls.", topic="cats")) == '"wow" "A cat falls." about cats'
 
 
 def test_a_clock_that_is_behind_makes_nothing_of_the_future() -> None:

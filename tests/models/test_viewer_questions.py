@@ -15,7 +15,6 @@ from models.ranking.evaluation.leave_one_out import split
 from models.retrieval.log import WatchLog
 from models.viewers.evaluation.asked import Asked, asked, drawn, hard, moments
 from models.viewers.evaluation.protocol import Negatives
-from models.viewers.questions import Question
 from streams.ports import Video
 from tests.models.test_leave_one_out import log_of, seen
 
@@ -171,14 +170,7 @@ def test_of_what_is_judged_only_the_wanted_one_and_its_place_change_with_it() ->
 
 
 def test_who_is_judged_is_nobody_who_is_learned_from() -> None:
-    judged, learned = drawn(100, judged=30, learned=50, seed=1)
-    assert (len(judged), len(learned)) == (30, 50)
-    assert not set(judged) & set(learned)
+    judged, learned, taught = drawn(100, judged=30, learned=50, taught=60, seed=1)
+    assert (len(judged), len(learned), len(taught)) == (30, 50, 20)
+    assert len({*judged, *learned, *taught}) == 100
     assert set(drawn(100, judged=30, learned=10, seed=1)[0]) == set(judged)
-
-
-def test_a_question_asks_of_each_video_once() -> None:
-    question = Question(
-        user_id="u", viewer="", video_ids=("a", "b"), videos=('"a"', '"b"'), wanted=1, gains=(0.0, 1.0), at=0, known=0
-    )
-    assert list(question.liked()) == [('"b"', True), ('"a"', False)]

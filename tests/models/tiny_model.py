@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -25,6 +25,8 @@ def write(folder: Path) -> None:
     ]  # fmt: skip
     tokenizer = Tokenizer(WordLevel({word: at for at, word in enumerate(words)}, unk_token="[U]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    # An answer with blanks between its words would be none.
+    tokenizer.decoder = decoders.Fuse()
     special = {"pad_token": "[P]", "eos_token": "[E]", "bos_token": "[B]", "unk_token": "[U]"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, chat_template=TEMPLATE, **special).save_pretrained(folder)
     torch.manual_seed(0)

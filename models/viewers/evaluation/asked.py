@@ -63,13 +63,14 @@ def moments(log: WatchLog, cut: Split) -> tuple[Moments, Moments]:
     return Moments(cut.validation, names, log.at[ends - 2]), Moments(cut.test, names, log.at[ends - 1])
 
 
-def drawn(viewers: int, *, judged: int, learned: int, seed: int) -> tuple[Rows, Rows]:
-    """Return which of so many viewers are judged, and which others are learned from, in the order of their rows.
+def drawn(viewers: int, *, judged: int, learned: int, taught: int = 0, seed: int) -> tuple[Rows, Rows, Rows]:
+    """Return which of so many viewers are judged, and which others are learned from and taught by, in the order of their rows.
 
-    The same seed judges the same viewers, however many are learned from.
+    The same seed judges the same viewers, however many others there are.
     """
     order = np.random.default_rng(seed).permutation(viewers)
-    return np.sort(order[:judged]), np.sort(order[judged:][:learned])
+    others = order[judged:]
+    return np.sort(order[:judged]), np.sort(others[:learned]), np.sort(others[learned:][:taught])
 
 
 def asked(
