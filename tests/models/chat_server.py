@@ -111,7 +111,7 @@ def likes(word: str) -> Callable[[dict[str, Any]], tuple[int, Any]]:
     """Return what likes every video whose words have `word` among them, and no other."""
 
     def judged(request: dict[str, Any]) -> tuple[int, Any]:
-        video = request["messages"][1]["content"].rsplit("Video: ", 1)[-1]
+        video = request["messages"][1]["content"].rsplit("like this?\n", 1)[-1]
         first = ("yes", {"yes": -0.2, "no": -1.7}) if word in video else ("no", {"yes": -1.7, "no": -0.2})
         return answer(f"{first[0]}</answer>", first, ("</", {"</": 0.0}))
 

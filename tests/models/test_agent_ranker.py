@@ -303,7 +303,7 @@ def test_a_title_that_gives_orders_changes_nothing_but_its_own_words(house: Hous
         )  # fmt: skip
         house.ranker(untested=True).rank(house.request(), viewer(house, "kitten"))
         (request,) = (
-            each for each in house.server.requests if quoted(said) in each["messages"][1]["content"].split("Video: ")[1]
+            each for each in house.server.requests if quoted(said) in each["messages"][1]["content"].split("like this?\n")[1]
         )
         return request
 

@@ -59,8 +59,8 @@ def test_what_was_done_is_told_by_topic_and_time_and_video_by_video() -> None:
         "In the 7 days before: finished or liked 2 cooking; skipped or refused 1 news.",
         "Last videos, the newest first:",
         '- finished 30 minutes ago: "title of c2" about cooking',
-        '- refused 2 hours ago: "title of n1" (news)',
-        '- skipped 2 days ago: "title of n0" (news)',
+        '- refused 2 hours ago: "title of n1" about news',
+        '- skipped 2 days ago: "title of n0" about news',
         '- liked 2 days ago: "title of c1" about cooking',
         '- finished 3 days ago: "title of c0" about cooking',
     ]

@@ -143,7 +143,7 @@ def test_a_version_that_comes_back_while_it_is_still_used_is_not_unloaded(
     [
         ({"base_model": "another"}, "expected an adapter of small, which is served, got one of another"),
         ({"rank": 17}, "expected a rank of at most 16, got 17"),
-        ({"format": 2}, "expected form 1, got 2"),
+        ({"format": 1}, "expected form 2, got 1"),
     ],
 )
 def test_an_adapter_of_another_model_rank_or_form_is_refused_and_what_served_goes_on(

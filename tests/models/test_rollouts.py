@@ -257,7 +257,7 @@ class Learning:
         return [float("yes" in completion) for completion in completions]
 
     def tune(self, run: Path, **changes: object) -> Any:
-        asked = [self.prompts.judgement(question, question.wanted) for question in questions(64)]
+        asked = [[self.prompts.judgement(question, question.wanted)] for question in questions(64)]
         return grpo.tune(
             self.model, self.tokenizer, asked, {"says_yes": (self.says_yes, 1.0)}, settings(kl=0.0, grpo_rate=1e-2, **changes),
             run, seed=0, told=lambda stage, step, *_: self.steps.append(step), server=patience(self.server),

@@ -45,7 +45,7 @@ def test_all_that_is_asked_about_one_viewer_begins_alike(server: Server) -> None
         judge.judge(VIEWER, ['"a"', '"b"'])
     first, second = (json.dumps(request["messages"][:2]) for request in server.requests)
     alike = next(at for at, (one, other) in enumerate(zip(first, second, strict=True)) if one != other)
-    assert first[:alike].endswith('Video: \\"')
+    assert first[:alike].endswith('like this?\\n\\"')
     assert VIEWER in first[:alike]
 
 

@@ -255,7 +255,7 @@ def knows(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     asked = request["messages"][1]["content"]
     if "viewer 3" in asked:
         return answer("both</answer>")
-    if "Videos:" in asked:
+    if "Which one" in asked:
         listed = [line for line in asked.splitlines() if line[:1].isdigit()]
         right = next(at for at, line in enumerate(listed, 1) if '-2"' in line)
         return answer(f"{right}</answer>")

@@ -68,7 +68,7 @@ def test_the_wanted_video_is_the_last_one_and_the_viewer_is_what_was_before() ->
     assert last.viewer.history.video_ids == ["3", "1", "4"]
     assert '"title 4"' in last.question.viewer
     assert '"title 5"' not in last.question.viewer
-    assert last.question.videos[last.question.wanted] == '"title 5" (topic 2)'
+    assert last.question.videos[last.question.wanted] == '"title 5" about topic 2'
 
 
 def test_the_others_are_the_first_of_the_recommenders_list_without_what_was_watched() -> None:
