@@ -69,7 +69,7 @@ class Server:
 def said(request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """Return a choice of the first, or a yes, after a thought where one is wanted."""
     first = "<think>so</think><answer>" if request["structured_outputs"]["regex"].startswith("<think>") else ""
-    if "Videos:" in request["messages"][1]["content"]:
+    if "Which one" in request["messages"][1]["content"]:
         return answer(f"{first}1</answer>")
     yes = {"yes": -0.1, "no": -1.1 if request["model"] == "small" else -4.1}
     return answer(f"{first}yes</answer>", *([(first, {first: 0.0})] if first else []), ("yes", yes))

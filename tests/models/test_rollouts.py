@@ -282,9 +282,10 @@ def test_it_learns_from_what_a_server_says_by_what_it_learned(base: Path, server
     before = learning.likes(learning.model)
     tuned = learning.tune(tmp_path, steps=8, loss=loss)
     assert learning.likes(tuned) > before
-    # Nothing at first, and another adapter in each step.
-    assert len(learned) == len(set(learned.values())) == 8
-    assert next(iter(learned.values())) == 0.0
+    # Nothing at first, nor by the first step, whose rate is 0; and another adapter in each step from then on.
+    assert len(learned) == 8
+    assert list(learned.values())[:2] == [0.0, 0.0]
+    assert len(set(learned.values())) == 7
     assert {text.replace(" ", "") for text in learning.rewarded} == {
         f"<think></think><answer>{word}</answer>" for word in ("yes", "no")
     }
