@@ -52,20 +52,26 @@ def judged_wordless(questions: Questions) -> list[Judged]:
     return [chance(asked), *evaluate(asked, deciders, thresholds=thresholds)]
 
 
-def tuned(questions: Sequence[Asked], settings: Settings, console: Console) -> dict[str, Path]:
+def tuned(questions: Sequence[Asked], settings: Settings, console: Console, *, thought: int, seed: int) -> dict[str, Path]:
     """Return the folders of the adapters that these questions tune, by the stage that made them; of none there are none.
+
+    Only the right choice is rewarded: of what else rewards are earned by, a data set of watches knows nothing.
 
     Raises:
         BinaryMissing: the model's weights are not there; the message says how to get them.
+        BadSettings, ConnectionError: a server is to sample the answers, and is not named, or failed for good.
     """
     if not questions:
         return {}
     # PyTorch's trainers take seconds, which whoever tunes nothing need not wait.
     from headwater.tuning import taught_by
 
+    chosen = settings.model_copy(deep=True)
+    chosen.tuning.rewards = {"accuracy": 1.0}
     asked = [each.question.cut(settings.tuning.candidates) for each in questions]
     with timed(console) as bars:
-        return taught_by(asked, settings, run=settings.learning.runs / "evaluation" / "now", bars=bars)
+        run = settings.learning.runs / "evaluation" / "now"
+        return taught_by(asked, chosen, thought=thought, seed=seed, run=run, bars=bars)
 
 
 def judged_agents(

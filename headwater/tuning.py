@@ -80,11 +80,15 @@ def learned_from(
     )
 
 
-def taught_by(asked: Sequence[Question], settings: Settings, *, run: Path, bars: Progress) -> dict[str, Path]:
+def taught_by(
+    asked: Sequence[Question], settings: Settings, *, thought: int, seed: int, run: Path, bars: Progress
+) -> dict[str, Path]:
     """Tune an adapter by all these questions, in the folder `run`; return the folder of each stage's, "sft" and "grpo".
 
     Raises:
         BinaryMissing: the local model is not there; the message says how to get it.
+        BadSettings: answers are to be sampled by a server, and none is named.
+        ConnectionError: that server failed for good.
     """
     base, _ = base_of(settings)
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
@@ -93,8 +97,9 @@ def taught_by(asked: Sequence[Question], settings: Settings, *, run: Path, bars:
         settings.tuning,
         base=base,
         run=run,
-        thought=settings.agent.thought,
-        seed=settings.learning.seed,
+        thought=thought,
+        seed=seed,
+        server=sampling_server(settings),
         told=Shown(bars),
     )
 

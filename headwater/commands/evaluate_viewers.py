@@ -31,7 +31,8 @@ def viewers(
         typer.Option(
             "--taught-viewers",
             min=0,
-            help="yet others, by whom an adapter is tuned as in `headwater learn agent` ([tuning]), SFT and GRPO judged apart",
+            help="yet others, by whom an adapter is tuned as in `headwater learn agent` ([tuning], with the first --thought); "
+            "what SFT and GRPO made of it is judged apart",
         ),
     ] = 0,
     log_viewers: Annotated[
@@ -83,6 +84,10 @@ def viewers(
 
     console, settings = Console(stderr=True), load()
     adapters = _adapters(adapter or [])
+    if taught and (taken := sorted({"sft", "grpo"} & set(adapters))):
+        raise typer.BadParameter(
+            f"{', '.join(taken)}: --taught-viewers names its own so; choose another", param_hint="--adapter"
+        )
     if not without_agent:
         expected(settings)
     # Seconds, for which nobody should wait to hear what is missing.
@@ -107,8 +112,8 @@ def viewers(
     results = judged_wordless(questions)
     counts: dict[str, dict[str, float]] = {}
     if not without_agent:
-        adapters |= tuned(questions.taught, settings, console)
         thoughts = list(dict.fromkeys(thought or [settings.agent.thought]))
+        adapters |= tuned(questions.taught, settings, console, thought=thoughts[0], seed=seed)
         found, counts = judged_agents(questions, settings, console, thoughts=thoughts, adapters=adapters, within_s=60 * minutes)
         results += found
     agents = list(counts)

@@ -115,16 +115,21 @@ def taught(
     run: Path,
     thought: int,
     seed: int,
+    server: SamplingServer | None = None,
     told: Told = nobody,
 ) -> dict[str, Path]:
     """Tune an adapter of the model in `base` by all these questions; return the folder of what each stage made, "sft", "grpo".
 
-    It goes on where a run in this folder was ended.
+    It goes on where a run in this folder was ended; `server` as for `learn`.
+
+    Raises:
+        ConnectionError: the server failed for good; what was learned until then stays in `run`.
     """
     _begin(run, settings, [seed, thought, str(base)], train)
     model, tokenizer = model_of(base)
     prompts = Prompts(tokenizer, thought=thought)
-    stages = [stage for stage, _ in _stages(model, tokenizer, prompts, train, settings, run, seed=seed, told=told)]
+    tuned = _stages(model, tokenizer, prompts, train, settings, run, seed=seed, told=told, server=server)
+    stages = [stage for stage, _ in tuned]
     return {stage: _adapter(run, stage) for stage in stages[1:]}
 
 

@@ -55,7 +55,8 @@ def tune(
         ConnectionError: the server failed for good.
     """
     asked = [each for question in questions for each in _balanced(question)]
-    prompts = max(1, round(settings.batch * len(asked) / len(questions)))
+    # No more than there are: the trainer makes no step of fewer than it was promised.
+    prompts = min(len(asked), max(1, round(settings.batch * len(asked) / len(questions))))
     thought = max(each.form.thought for each in asked)
     with sampled_by(server, asked, run / "rollouts") if server else nullcontext(_rollouts) as rollouts:
         trainer = _Trainer(
@@ -124,7 +125,10 @@ class _Stops(TrainerCallback):
 
 
 def _balanced(question: Sequence[Asked]) -> Iterator[Asked]:
-    """Yield each as often as makes of yes as many as of no."""
+    """Yield each as often as makes of yes as many as of no; a choice as often as all of these, to be as much of a step."""
+    if candidates := question[0].form.candidates:
+        yield from [*question] * (2 * (candidates - 1))
+        return
     most = max(Counter(each.wanted for each in question).values())
     for each in question:
         alike = sum(each.wanted == other.wanted for other in question)

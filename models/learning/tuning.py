@@ -107,7 +107,9 @@ def model_of(base: Path) -> tuple[Any, Any]:
     # CPUs without its instructions compute bfloat16 many times more slowly, those with them twice as fast.
     fast = torch.cuda.is_available() or any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
     dtype = torch.bfloat16 if fast else torch.float32
-    return AutoModelForCausalLM.from_pretrained(base, dtype=dtype), tokenizer
+    # Its masks are what prefix trees are seen through; other ways to attend take them for something else, or take none.
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, attn_implementation="sdpa")
+    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
 
 
 def adapter(settings: TuningSettings, *, layers: int) -> Any:

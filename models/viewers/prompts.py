@@ -1,8 +1,8 @@
 """What the user simulation agent is asked, as the messages of a chat.
 
-All questions about one viewer begin with the same words, and only the video is left at their ends, so that a server computes
-them once for all its candidates. What strangers wrote stands in quotes that it can't end (memory.py), and is said to be
-nobody's orders. Each word is computed and learned from with each question: there are no more than a small model needs.
+All questions of one kind about one viewer begin with the same words, and only videos are left at their ends, so that a server
+computes them once for all its candidates. What strangers wrote stands in quotes that it can't end (memory.py), and is said to
+be nobody's orders. Each word is computed and learned from with each question: there are no more than a small model needs.
 """
 
 from collections.abc import Sequence

@@ -53,7 +53,7 @@ class Scored:
 
 
 def compared(question: Question) -> tuple[int, int]:
-    """Return the rows of the wanted video and of the other one that is asked about, as `Question.liked` has them."""
+    """Return the rows of the wanted video and of the other one that is asked about."""
     return question.wanted, int(question.wanted == 0)
 
 
