@@ -109,6 +109,13 @@ def test_an_adapter_has_a_name_and_a_folder() -> None:
     assert "expected NAME=FOLDER, got 'mine'" in " ".join(told.output.replace("│", " ").split())
 
 
+def test_an_adapter_is_not_named_as_what_is_tuned_beside_it() -> None:
+    asked = ["evaluate", "viewers", "--data", "movielens-100k", "--adapter", "sft=folder", "--taught-viewers", "9"]
+    told = CliRunner().invoke(app, asked)
+    assert told.exit_code == 2
+    assert "--taught-viewers names its own so" in " ".join(told.output.replace("│", " ").split())
+
+
 def test_the_help_for_viewers_says_what_is_asked() -> None:
     told = " ".join(CliRunner().invoke(app, ["evaluate", "viewers", "--help"]).output.replace("│", " ").split())
     assert "1 of 4 and 1 of 5" in told

@@ -158,6 +158,18 @@ def test_a_group_whose_answers_are_all_worth_the_same_teaches_nothing_and_is_cou
     assert all(float(weights.abs().sum()) == 0.0 for name, weights in tuned.named_parameters() if "lora_B" in name)
 
 
+def test_a_step_of_fewer_questions_than_it_may_have_is_made(base: Path, tmp_path: Path) -> None:
+    model, tokenizer = model_of(base)
+    prompts = Prompts(tokenizer, thought=0)
+    (question,) = questions(1)
+    steps: list[int] = []
+    grpo.tune(
+        model, tokenizer, [[prompts.choice(question)]], {"content": (lambda said, **_: [0.0] * len(said), 1.0)},
+        settings(batch=8, steps=2), tmp_path, seed=0, told=lambda stage, step, *_: steps.append(step),
+    )  # fmt: skip
+    assert steps[:2] == [1, 2]
+
+
 @pytest.mark.parametrize("loss", ["grpo", "dr_grpo", "dapo", "gspo"])
 def test_every_form_of_grpo_leads_to_what_is_rewarded(base: Path, tmp_path: Path, loss: str) -> None:
     model, tokenizer = model_of(base)
