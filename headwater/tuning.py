@@ -62,8 +62,6 @@ def learned_from(
         ConnectionError: that server failed for good.
     """
     base, base_name = base_of(settings)
-    # TensorBoard's own writer looks nowhere else.
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
     return agent.learn(
         asked,
         settings.tuning,
@@ -75,7 +73,7 @@ def learned_from(
         seed=settings.learning.seed,
         apart=apart,
         server=sampling_server(settings),
-        told=Shown(bars),
+        told=_told_of(run, bars),
         judging=partial(bars.advance, bars.add_task("judging", total=None)),
     )
 
@@ -91,7 +89,6 @@ def taught_by(
         ConnectionError: that server failed for good.
     """
     base, _ = base_of(settings)
-    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
     return agent.taught(
         asked,
         settings.tuning,
@@ -100,8 +97,15 @@ def taught_by(
         thought=thought,
         seed=seed,
         server=sampling_server(settings),
-        told=Shown(bars),
+        told=_told_of(run, bars),
     )
+
+
+def _told_of(run: Path, bars: Progress) -> "Shown":
+    """Return what is told of the steps of a run in the folder `run`; TensorBoard's curves go beside that."""
+    # TensorBoard's own writer looks nowhere else.
+    os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(run.parent / "tensorboard"))
+    return Shown(bars)
 
 
 class Shown:
