@@ -346,6 +346,15 @@ def test_all_of_it_works_by_keyboard_alone(visit: Begin, taken: Taken) -> None:
     assert actions
 
 
+def test_keys_count_from_the_moment_a_sheet_is_closed(visit: Begin) -> None:
+    page = visit().open()
+    expect(front(page)).to_have_count(1)
+    # Its field has the focus still, until the next frame: nothing is waited for in between.
+    for key in ("i", "Escape", "u"):
+        page.keyboard.press(key)
+    expect(page.locator("#upload")).to_be_visible()
+
+
 def test_each_video_says_why_it_is_here(visit: Begin) -> None:
     page = visit().open()
     front(page).get_by_role("button", name="Why is this here?").click()
