@@ -77,7 +77,9 @@ class Crowd:
         self._slates: list[Slate] = []
         # The deadline is for a busy server; here a page waits for nothing.
         settings = FeedSettings(features_timeout_s=60.0)
-        self.feed: Feed = build_feed(settings, self, lambda slate, _trace: self._slates.append(slate), ranker=ranker)
+        self.feed: Feed = build_feed(
+            settings, self, lambda slate, _trace: self._slates.append(slate), ranker=lambda user_id: ranker()
+        )
         self._videos: dict[str, Video] = {}
         self._items: dict[str, client.Item] = {}
         self._quality: dict[str, float] = {}

@@ -20,7 +20,7 @@ from bench import report, world
 from models.retrieval.log import History
 from serving.catalogue import Catalogue
 from serving.settings import FeedSettings
-from serving.spaces import Space, Spaces
+from serving.spaces import Space, SpaceSlot
 
 # What a source asks for.
 NEAR = 60
@@ -69,15 +69,15 @@ def _space(catalogue: Catalogue, made: world.World) -> tuple[Space, float]:
     # Before it, the broker's client and the rest would be loaded for `--help`.
     from bench.learned import towers
 
-    spaces = Spaces(catalogue, FeedSettings())
+    slot = SpaceSlot(catalogue, FeedSettings())
     with tempfile.TemporaryDirectory() as folder:
         for name, content in towers(made).items():
             (Path(folder) / name).write_bytes(content)
         began = time.monotonic()
-        spaces.load(Path(folder), "bench")
+        slot.load(Path(folder), "bench")
         loaded_s = round(time.monotonic() - began, 1)
-    assert spaces.current is not None, "it was loaded"
-    return spaces.current, loaded_s
+    assert slot.current is not None, "it was loaded"
+    return slot.current, loaded_s
 
 
 @contextmanager

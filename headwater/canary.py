@@ -9,13 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from headwater.decisions import end_canary, promote, standing
-from headwater.releases import CANARIED, announce
+from headwater.decisions import end_canary, promote
+from headwater.releases import announce
 from headwater.settings import Settings
+from models.canaries import gets_canary
+from models.learning import record
+from models.learning.record import Standing
 from serving.experiments.canary import looked, write_look
 from serving.experiments.confidence import Totals
 from streams.clock import Clock, now_ms
-from streams.draw import place_of
 from streams.flows.feedback_log import FeedbackLog
 from streams.parquet_log import timestamp
 
@@ -47,17 +49,18 @@ class Watch:
         if self._untold:
             announce(self._settings)
             self._untold = False
-        for model in sorted(CANARIED):
+        decisions = record.read(self._settings.learning.releases)
+        for model in sorted({decision.model for decision in decisions}):
+            now = record.standing(decisions, model)
             try:
-                self._look_at(model)
+                if now.canary:
+                    self._look_at(model, now)
             except OSError:
                 self._untold = True
                 raise
 
-    def _look_at(self, model: str) -> None:
-        learning, now = self._settings.learning, standing(self._settings, model)
-        if not now.canary:
-            return
+    def _look_at(self, model: str, now: Standing) -> None:
+        learning = self._settings.learning
         ours, others = rewards(Path(self._settings.flows.feedback_log), model, learning.canary_share, since=now.canary_since)
         seen = looked(
             ours,
@@ -66,7 +69,7 @@ class Watch:
             share=learning.canary_share,
             since=now.canary_since,
             at=self._clock(),
-            least_ms=round(learning.canary_s * 1000),
+            least_ms=round(learning.canary_s.of(model) * 1000),
         )
         write_look(learning.releases, model, seen)
         if seen.follows == "watch":
@@ -92,7 +95,7 @@ def rewards(feedback: Path, model: str, share: float, *, since: int) -> tuple[To
     sums = np.stack(
         [by_viewer[name].to_numpy() for name in ("reward_count", "reward_sum", "square_sum")], axis=1, dtype=np.float64
     )
-    drawn = np.array([place_of(model, viewer) < share for viewer in by_viewer["user_id"].to_pylist()], bool)
+    drawn = np.array([gets_canary(model, viewer, share) for viewer in by_viewer["user_id"].to_pylist()], bool)
     return _totals(sums[drawn]), _totals(sums[~drawn])
 
 

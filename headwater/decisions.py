@@ -6,7 +6,7 @@ A crash between leaves what serves as the record has it: what was not recorded n
 import shutil
 from collections.abc import Mapping
 
-from headwater.releases import CANARIED, tell
+from headwater.releases import tell
 from headwater.settings import Settings
 from models.learning import record, releases
 from models.learning.gate import Learned
@@ -21,8 +21,8 @@ class NotPossible(ValueError):
 def release(settings: Settings, model: str, learned: Learned) -> Decision:
     """Decide what becomes of what was learned, do it, and return that.
 
-    What passed goes to a share of viewers first where the model has a canary, a share is set and a learner runs to watch it,
-    else to everybody. While a version is pinned or a canary runs it is held back, and what was rolled back once stays so.
+    What passed goes to a share of viewers first where a share and a time are set and a learner runs to watch it, else to all.
+    While a version is pinned or a canary runs it is held back, and what was rolled back once stays so.
 
     Raises:
         OSError: the disk or the broker takes it not.
@@ -68,7 +68,7 @@ def failed(settings: Settings, model: str, reason: str) -> None:
 def begins_as_canary(settings: Settings, model: str) -> bool:
     """Return whether what passes the gate goes to a share of viewers first."""
     learning = settings.learning
-    return model in CANARIED and learning.canary_share > 0 and learning.every_s > 0
+    return min(learning.canary_share, learning.canary_s.of(model), learning.every_s) > 0
 
 
 def is_watched(settings: Settings, model: str, now: Standing) -> bool:

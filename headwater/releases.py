@@ -6,17 +6,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from headwater.settings import Settings
+from models.canaries import canary_of
 from models.learning import record, releases
-from models.learning.record import Standing, canary_of
-from models.viewers import policy
+from models.learning.record import Standing
 from streams.events import Release
 from streams.kafka import EventProducer
 from streams.topics import RELEASES
 
 log = logging.getLogger(__name__)
-
-# Of these a share of viewers can be served another version than all others.
-CANARIED = frozenset({policy.NAME})
 
 
 class NotReleased(ConnectionError):
@@ -37,9 +34,7 @@ def tell(settings: Settings, *models: str) -> list[str]:
     told = []
     for model in models:
         now = record.standing(decisions, model)
-        wanted = {model: _serving(now)}
-        if model in CANARIED:
-            wanted[canary_of(model)] = [now.canary] * bool(now.canary)
+        wanted = {model: _serving(now), canary_of(model): [now.canary] * bool(now.canary)}
         for name, versions in wanted.items():
             release = _first(root, model, versions)
             if release is not None:

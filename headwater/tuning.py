@@ -25,7 +25,8 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
-        BadSettings: answers are to be sampled by a server, and none is named; or several processes were launched.
+        BadSettings: where the weights are is not said, nor who samples answers where a server is to; or several processes were
+            launched.
         ConnectionError: that server failed for good.
     """
     # Before the logs are read, which takes minutes.
@@ -35,6 +36,7 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
             f"expected one process that learns, got {processes} (accelerate launch): each would release what it learned; run "
             'plain `headwater learn agent`, and leave other GPUs to the server (tuning.rollouts = "server")'
         )
+    base_of(settings)
     reading = bars.add_task("reading the logs", total=None)
     videos = VideoTable()
     with closing(videos.follow(settings.kafka)):
@@ -58,7 +60,7 @@ def learned_from(
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
-        BadSettings: answers are to be sampled by a server, and none is named.
+        BadSettings: where the weights are is not said, or answers are to be sampled by a server, and none is named.
         ConnectionError: that server failed for good.
     """
     base, base_name = base_of(settings)
@@ -85,7 +87,7 @@ def taught_by(
 
     Raises:
         BinaryMissing: the local model is not there; the message says how to get it.
-        BadSettings: answers are to be sampled by a server, and none is named.
+        BadSettings: where the weights are is not said, or answers are to be sampled by a server, and none is named.
         ConnectionError: that server failed for good.
     """
     base, _ = base_of(settings)
@@ -142,9 +144,15 @@ def base_of(settings: Settings) -> tuple[Path, str]:
     """Return the folder of the weights that the agent's adapters belong to, and the name that its server knows them by.
 
     Raises:
+        BadSettings: the server's model is not the stack's own, and where its weights are is not said.
         BinaryMissing: they are not there.
     """
+    agent = settings.agent
     if settings.tuning.base:
-        return Path(settings.tuning.base), settings.agent.model
-    name = vllm.MODEL if settings.agent.url in ("", LOCAL) else settings.agent.model
-    return Path(binaries.language_model(settings.stack.models_dir)), name
+        return Path(settings.tuning.base), agent.model
+    if agent.url not in ("", LOCAL) and agent.model != vllm.MODEL:
+        raise BadSettings(
+            f"expected in tuning.base the folder of the weights that {agent.url} serves as {agent.model}, in Hugging Face's "
+            "form, got nothing: an adapter belongs to the weights that it was tuned on"
+        )
+    return Path(binaries.language_model(settings.stack.models_dir)), vllm.MODEL

@@ -29,6 +29,21 @@ class TritonSettings(BaseModel):
     )
 
 
+class CanarySettings(BaseModel):
+    """How long, in seconds, a new release of a model is watched before all get it, three times as long at most; 0: all at once.
+
+    The model learns nothing new meanwhile.
+    """
+
+    agent: float = Field(3_600.0, ge=0, description="it takes many minutes to learn, and few viewers are planned for at a time")
+    ranker: float = Field(600.0, ge=0, description="shorter and it is fresher, longer and a bad one is found more surely")
+    towers: float = Field(600.0, ge=0, description="as of the ranker; each node keeps its videos in two spaces meanwhile")
+
+    def of(self, model: str) -> float:
+        """Return that of a model by its name, 0 where it has none."""
+        return float(getattr(self, model, 0.0))
+
+
 class LearningSettings(BaseModel):
     """How models learn from what viewers did while the house runs."""
 
@@ -57,12 +72,10 @@ class LearningSettings(BaseModel):
         0.1,
         ge=0,
         le=0.5,
-        description="share of viewers who get a new release of the agent first: more, and it is known sooner what it is worth, "
-        "and more have it if it is bad; 0: all get it at once",
+        description="share of viewers who get a new release first: more, and it is known sooner what it is worth, and more "
+        "have it if it is bad; 0: all get it at once",
     )
-    canary_s: float = Field(
-        3_600.0, gt=0, description="how long it is watched at least before all get it; three times as long at most"
-    )
+    canary_s: CanarySettings = CanarySettings()
     seed: int = Field(0, ge=0, description="of all that is drawn while learning")
 
 

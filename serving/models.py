@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec.structs import replace
 from prometheus_client import Counter
 
+from models.canaries import canary_of, gets_canary
 from models.learning.releases import opened
 from streams.clock import Clock
 from streams.events import ModelState, Release
@@ -69,19 +70,29 @@ class Loads:
 
 
 class Models:
-    """What serves each model by its name. `follow` is for one thread; what it made is read by any."""
+    """What serves each model by its name, and canaries by theirs, which `share` of viewers get.
 
-    def __init__(self, served: Mapping[str, Served], loads: LoadCount, clock: Clock) -> None:
+    `follow` is for one thread; what it made is read by any.
+    """
+
+    def __init__(self, served: Mapping[str, Served], loads: LoadCount, clock: Clock, *, share: float = 0.0) -> None:
         self._served = served
         self._loads = loads
         self._clock = clock
+        self._share = share
+        self._canaries = {name: canary_of(name) for name in served if canary_of(name) in served}
         self.states = {name: ModelState(name) for name in served}
         for name in served:
             loads.expect(name)
 
-    def serving(self) -> str:
-        """Return what serves, as a policy is named after it; empty where no model does."""
-        return " ".join(f"{state.name}:{state.version}" for state in self.states.values() if state.version)
+    def serving(self, user_id: str) -> str:
+        """Return what serves a viewer, as a policy is named after it; empty where no model does."""
+        versions = ((name, self._version(name, user_id)) for name in self.states if name not in self._canaries.values())
+        return " ".join(f"{name}:{version}" for name, version in versions if version)
+
+    def _version(self, name: str, user_id: str) -> str:
+        canary = self.states[self._canaries[name]].version if name in self._canaries else ""
+        return canary if canary and gets_canary(name, user_id, self._share) else self.states[name].version
 
     def follow(self, batch: Sequence[Followed]) -> None:
         """Take over a batch of releases, as a Follower hands it over: of each name the newest, of names unknown here none."""

@@ -12,19 +12,20 @@ from uuid_utils import uuid7
 
 from models.ranking.ranker import Ranker
 from models.settings import LearningSettings, MediaSettings
+from serving.canaries import Canaried
 from serving.experiments.outcomes import ExperimentOutcomes
 from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed, build_feed
 from serving.keys import Keys
 from serving.limits import Limits
 from serving.metrics import Metrics
-from serving.models import Loads, Models, Served, policy_name
+from serving.models import Loads, Models, policy_name
 from serving.ops.exporter import OpsCollector
 from serving.ops.learning import Learning
 from serving.ops.ops import Ops
 from serving.progress import Progress
 from serving.purges import Purges, Store
-from serving.rankers import Rankers
+from serving.rankers import RankerSlot
 from serving.sampling import Sampling
 from serving.settings import ApiSettings, FeedSettings
 from serving.sse import Fanout, Streams
@@ -77,7 +78,7 @@ class Node:
         rng: np.random.Generator | None = None,
         telemetry: TelemetrySettings | None = None,
         tracer: Tracer = UNTRACED,
-        ranker: Callable[[], Ranker | None] | None = None,
+        ranker: Callable[[str], Ranker | None] | None = None,
         experiments: ExperimentSettings | None = None,
         learning: LearningSettings | None = None,
     ) -> None:
@@ -96,17 +97,19 @@ class Node:
         self.tracer = tracer
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
-        rankers = Rankers()
+        share = learning.canary_share if learning is not None else 0.0
+        rankers: Canaried[Ranker] = Canaried("ranker", RankerSlot, share=share)
         self.feed: Feed = build_feed(
             feed,
             viewers,
             self._publish_slate,
-            ranker=ranker or rankers.now,
-            models=lambda: self.models.serving(),
+            ranker=ranker or rankers.of,
+            models=lambda user_id: self.models.serving(user_id),
+            canary_share=share,
             experiments=experiments,
         )
-        served: dict[str, Served] = {"towers": self.feed.spaces, "ranker": rankers}
-        self.models = Models(served, Loads(self.metrics.model_loads), clock)
+        served = self.feed.spaces.slots() | rankers.slots()
+        self.models = Models(served, Loads(self.metrics.model_loads), clock, share=share)
         self.purges = Purges(self.forget_user)
         self.experiments = ExperimentOutcomes(experiments) if experiments is not None and experiments.running else None
         # Uploads and stills wait for disks and decoders: on the loop's own threads they would hold up /readyz.
@@ -119,9 +122,9 @@ class Node:
         self.metrics.watch("producer_queue_events", "events that wait for the broker", lambda: len(publisher))
         self.metrics.watch("features_degraded", "1 while pages are made from memory", lambda: self.feed.viewers.degraded)
 
-    def policy_version(self) -> str:
-        """Return what makes pages now, as slates name it."""
-        return policy_name(self.feed_settings.policy_version, self.models.serving())
+    def policy_version(self, user_id: str) -> str:
+        """Return what makes a viewer's pages now, as slates name it."""
+        return policy_name(self.feed_settings.policy_version, self.models.serving(user_id))
 
     def span(self, name: str, request: Request, *, user_id: str) -> OpenSpan:
         """Begin the span of what `request` asks for, from when it came."""

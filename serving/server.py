@@ -170,7 +170,7 @@ def application(
                 running.enter_context(node.ops.running(probes))
                 running.enter_context(beating(Pulse("api"), aside))
                 # Ends before its follower is waited for: a space that is being filled is given up.
-                running.callback(node.feed.spaces.close)
+                running.callback(node.feed.close)
                 sweep_posters = partial(_forget_old_posters, Path(api.posters_dir), kept_s=feed.max_age_h * 3600)
                 running.enter_context(every(_POSTERS_EVERY_S, sweep_posters, name="posters"))
                 running.enter_context(_sweeping(node.feed, readiness.followers["catalogue"], every_s=feed.shelf_every_s))

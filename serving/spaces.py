@@ -84,14 +84,15 @@ class Filling(Protocol):
     def leave(self, space: Space) -> None: ...
 
 
-class Spaces:
-    """The space that serves, and how another takes its place: filled beside it, then swapped by one assignment."""
+class SpaceSlot:
+    """A space that serves, `current`, and how another takes its place: filled beside it, then swapped by one assignment."""
 
-    def __init__(self, catalogue: Filling, settings: FeedSettings) -> None:
+    def __init__(self, catalogue: Filling, settings: FeedSettings, *, closing: threading.Event | None = None) -> None:
+        """Once it is `closing`, what is being filled is given up."""
         self.current: Space | None = None
         self._catalogue = catalogue
         self._settings = settings
-        self._closing = threading.Event()
+        self._closing = closing or threading.Event()
 
     def load(self, folder: Path, version: str) -> None:
         """Let the towers in `folder` serve; seconds for 100,000 videos, in which those before them do.
@@ -118,7 +119,3 @@ class Spaces:
         before, self.current = self.current, None
         if before is not None:
             self._catalogue.leave(before)
-
-    def close(self) -> None:
-        """Give up on what is being filled."""
-        self._closing.set()

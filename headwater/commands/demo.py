@@ -30,6 +30,8 @@ CATALOGUE_AGE_MS = 3 * 86_400_000
 OPENS_WITH = 100
 # Unless configured otherwise: whoever opens the page meets a clip first, and not a title.
 PLACES_FOR_CLIPS = (0, 4)
+# Likewise: what the audience taught serves everybody within minutes, and not in half an hour.
+CANARY_S = 60.0
 # The clips come one by one: all at once, and each waits for the others' frames.
 CLIP_EVERY_S = 4.0
 LIKE_EVERY_S = 8.0
@@ -76,6 +78,9 @@ def demo(
     cold_start = settings.feed.cold_start
     if cold_start.positions == type(cold_start)().positions:
         cold_start.positions = PLACES_FOR_CLIPS
+    learning = settings.learning
+    if learning.canary_s == type(learning.canary_s)():
+        learning.canary_s = type(learning.canary_s)(agent=CANARY_S, ranker=CANARY_S, towers=CANARY_S)
     scene = Scene(dataset.name, len(files))
     limit_s = seconds if seconds is not None else ONCE_TIMEOUT_S if once else None
     with run_house(settings, console) as house:

@@ -70,11 +70,6 @@ class Standing(Struct, frozen=True, kw_only=True):
         return frozenset({self.serving, self.canary, self.pinned, *self.served[-2:]}) - {""}
 
 
-def canary_of(model: str) -> str:
-    """Return the name under which releases of a model go to a share of viewers."""
-    return f"{model}.canary"
-
-
 def standing(decisions: Sequence[Decision], model: str) -> Standing:
     """Return what a model's decisions come to, one after the other."""
     now = Standing()

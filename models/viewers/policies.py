@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from models.canaries import gets_canary
 from models.settings import AgentSettings
 from models.viewers.adapters import Adapters, Refused
 from models.viewers.agent import Mind
 from models.viewers.policy import CANARY, NAME, Policy, read
-from streams.draw import place_of
 from streams.ports import Count, uncounted
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Policies:
         """Yield who decides for a viewer, None where nothing was released; it stays loaded until the block ends."""
         with self._changing:
             serving = self._serving.get(NAME)
-            if CANARY in self._serving and place_of(NAME, user_id) < self._canary_share:
+            if CANARY in self._serving and gets_canary(NAME, user_id, self._canary_share):
                 serving = self._serving[CANARY]
             if serving is not None:
                 self._uses[serving.model] += 1

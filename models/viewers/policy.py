@@ -6,8 +6,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from models.canaries import canary_of
+
 # The release's name, and that of a newer one which only a share of viewers gets until it has shown itself.
-NAME, CANARY = "agent", "agent.canary"
+NAME = "agent"
+CANARY = canary_of(NAME)
 # Counts up with the files and with the words of prompts: an adapter that learned by others is worth nothing.
 FORMAT = 2
 # peft's own names: the server reads them.

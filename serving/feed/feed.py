@@ -1,11 +1,13 @@
 """The feed of this node: its memory, and the pipeline's stages composed over it."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from models.ranking.ranker import Ranker
+from serving.canaries import Canaried
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
 from serving.experiments.variants import Variants
@@ -49,7 +51,7 @@ from serving.feed.sources.similar_to_recent import SimilarToRecent
 from serving.feed.sources.wanted_next import WantedNext
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
-from serving.spaces import Spaces
+from serving.spaces import Space, SpaceSlot
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
@@ -62,13 +64,14 @@ class Feed:
     """What one API node remembers, and the pipeline over it."""
 
     catalogue: Catalogue
-    spaces: Spaces
+    spaces: Canaried[Space]
     shelves: Shelves
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
     fairness: Fairness
     pipeline: FeedPipeline
+    closing: threading.Event
     variants: Variants | None = None
 
     def pipeline_of(self, user_id: str) -> FeedPipeline:
@@ -81,27 +84,33 @@ class Feed:
         self.shelves.renew(now_ms=now_ms, rng=rng)
         self.fairness.renew(now_ms=now_ms)
 
+    def close(self) -> None:
+        """Give up on what is being loaded: nobody will ask for it."""
+        self.closing.set()
+
 
 def build_feed(
     settings: FeedSettings,
     source: ViewerSource,
     publish: Callable[[Slate, str | None], None],
     *,
-    ranker: Callable[[], Ranker | None] = lambda: None,
-    models: Callable[[], str] = str,
+    ranker: Callable[[str], Ranker | None] = lambda user_id: None,
+    models: Callable[[str], str] = lambda user_id: "",
+    canary_share: float = 0.0,
     experiments: ExperimentSettings | None = None,
 ) -> Feed:
     """Return an empty feed. `source` reads viewers' features; `publish` queues the slate event of each page.
 
-    `ranker` returns what ranks now; where it returns None, the scorers made by hand do. `models` names all that serve now.
+    `ranker` returns what ranks for a viewer; where it returns None, the scorers made by hand do. `models` names all that serve
+    a viewer. `canary_share` of viewers get the towers' canary where one runs.
 
     Raises:
         ValueError: a stage that can't be off, of the feed or of an experiment's arm.
     """
-    catalogue = Catalogue(settings)
+    catalogue, closing = Catalogue(settings), threading.Event()
     memory = _Memory(
         catalogue=catalogue,
-        spaces=Spaces(catalogue, settings),
+        spaces=Canaried("towers", lambda: SpaceSlot(catalogue, settings, closing=closing), share=canary_share),
         shelves=Shelves(catalogue, settings),
         fairness=Fairness(catalogue, settings),
         viewers=Viewers(source, settings),
@@ -123,6 +132,7 @@ def build_feed(
         memory.last_pages,
         memory.fairness,
         _pipeline(settings, memory, "control"),
+        closing,
         variants,
     )
 
@@ -132,15 +142,15 @@ class _Memory:
     """What the pipelines of all arms share."""
 
     catalogue: Catalogue
-    spaces: Spaces
+    spaces: Canaried[Space]
     shelves: Shelves
     fairness: Fairness
     viewers: Viewers
     plans: Plans
     last_pages: LastPages
     publish: Callable[[Slate, str | None], None]
-    ranker: Callable[[], Ranker | None]
-    models: Callable[[], str]
+    ranker: Callable[[str], Ranker | None]
+    models: Callable[[str], str]
 
 
 def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:

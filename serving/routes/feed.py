@@ -47,7 +47,7 @@ def routes(node: Node) -> APIRouter:
             if span.is_recorded:
                 span.set(as_of=page.query.viewer.as_of, items=len(page.items), reasons=_reasons(page))
         node.metrics.page(page)
-        return Json(feed_page(page, policy_version=node.policy_version(), explain=explain))
+        return Json(feed_page(page, policy_version=node.policy_version(user_id), explain=explain))
 
     return router
 

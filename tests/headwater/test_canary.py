@@ -11,6 +11,7 @@ from headwater.canary import Watch, rewards
 from headwater.decisions import NotPossible, failed, pin, release, roll_back, standing, unpin
 from headwater.releases import announce
 from headwater.settings import Settings
+from models.canaries import canary_of
 from models.learning.gate import Learned, Verdict
 from models.learning.record import FILE, read
 from models.learning.releases import versions
@@ -27,6 +28,7 @@ from tests.models.test_record import room_for
 # Of a day on which nothing else is in the log.
 NOON = 1_767_268_800_000
 SHARE = 0.3
+MODELS = ("agent", "ranker", "towers")
 BY = {"by": "kim", "reason": "it repeats itself"}
 
 
@@ -46,8 +48,9 @@ def told(stack: RunningStack, tmp_path: Path) -> Iterator[Settings]:
 
 def forget_releases(settings: Settings) -> None:
     producer = EventProducer(settings.kafka)
-    for name in ("agent", "agent.canary", "towers"):
-        producer.tombstone(RELEASES, name)
+    for model in MODELS:
+        producer.tombstone(RELEASES, model)
+        producer.tombstone(RELEASES, canary_of(model))
     assert producer.close() == 0
 
 
@@ -82,13 +85,15 @@ def page(user: str, number: int, served_at: int, reward: float, *, seen: bool = 
     return Feedback(request_id=f"{user}/{number}", user_id=user, items=(place,), served_at=served_at, closed_at=served_at)
 
 
-def watch_pages(settings: Settings, since: int, reward: Callable[[bool], float], *, viewers: int = 600) -> None:
-    """Let viewers look at four pages each, with rewards about what `reward` says of those in the share or not."""
+def watch_pages(
+    settings: Settings, since: int, reward: Callable[[bool], float], *, model: str = "agent", viewers: int = 600
+) -> None:
+    """Let viewers look at four pages each, with rewards about what `reward` says of those in a model's share or not."""
     rng = np.random.default_rng(1)
     pages = []
     for number in range(viewers):
         user = f"viewer-{number}"
-        mean = reward(place_of("agent", user) < SHARE)
+        mean = reward(place_of(model, user) < SHARE)
         pages += [page(user, each, since + each * 1_000, float(rng.normal(mean, 0.2))) for each in range(4)]
     FeedbackLog(Path(settings.flows.feedback_log)).add(pages)
 
@@ -110,24 +115,34 @@ def test_rewards_are_of_places_looked_at_since_the_release_by_who_is_in_the_shar
 
 
 @pytest.mark.stack
-def test_a_worse_canary_is_rolled_back_on_its_own_and_what_served_before_goes_on(told: Settings) -> None:
+@pytest.mark.parametrize("model", MODELS)
+def test_a_worse_canary_is_rolled_back_on_its_own_and_what_served_before_goes_on(told: Settings, model: str) -> None:
     told.learning.canary_share = 0.0
-    first = release(told, "agent", learned("first")).version
+    first = release(told, model, learned("first")).version
     told.learning.canary_share = SHARE
-    second = release(told, "agent", learned("second"))
-    assert heard(told) == {"agent": first, "agent.canary": second.version}
-    watch_pages(told, second.at, lambda canary: 0.2 if canary else 0.6)
+    second = release(told, model, learned("second"))
+    assert heard(told) == {model: first, canary_of(model): second.version}
+    watch_pages(told, second.at, lambda canary: 0.2 if canary else 0.6, model=model)
     Watch(told, clock=lambda: second.at + 60_000).look()
-    assert heard(told) == {"agent": first}
+    assert heard(told) == {model: first}
     last = read(told.learning.releases)[-1]
     assert (last.what, last.by, last.version, last.to) == ("rolled back", "canary", second.version, first)
-    assert last.figures["viewers"] == sum(place_of("agent", f"viewer-{n}") < SHARE for n in range(600))
-    seen = last_look(told.learning.releases, "agent", second.version)
+    assert last.figures["viewers"] == sum(place_of(model, f"viewer-{n}") < SHARE for n in range(600))
+    seen = last_look(told.learning.releases, model, second.version)
     assert seen is not None
     assert seen.follows == "roll back"
     # Learned once more, of the same files, it is not released.
-    assert release(told, "agent", learned("second")).what == "refused"
-    assert heard(told) == {"agent": first}
+    assert release(told, model, learned("second")).what == "refused"
+    assert heard(told) == {model: first}
+
+
+@pytest.mark.stack
+def test_canaries_of_two_models_run_beside_each_other_each_for_its_own_time(told: Settings) -> None:
+    agent, ranker = (release(told, model, learned(model)) for model in ("agent", "ranker"))
+    assert heard(told) == {"agent.canary": agent.version, "ranker.canary": ranker.version}
+    watch_pages(told, ranker.at, lambda canary: 0.5, model="ranker")
+    Watch(told, clock=lambda: ranker.at + 600_000).look()
+    assert heard(told) == {"agent.canary": agent.version, "ranker": ranker.version}
 
 
 @pytest.mark.stack
@@ -160,11 +175,14 @@ def test_a_canary_that_nobody_watches_any_more_gives_way_to_the_next_release(tol
 
 
 @pytest.mark.stack
-def test_without_a_share_or_a_learner_that_watches_or_a_canary_of_its_own_all_get_it_at_once(told: Settings) -> None:
+def test_without_a_share_or_a_time_or_a_learner_that_watches_all_get_it_at_once(told: Settings) -> None:
+    told.learning.canary_s.towers = 0.0
     towers = release(told, "towers", learned("towers"))
     told.learning.every_s = 0
     agent = release(told, "agent", learned("agent"))
-    assert heard(told) == {"towers": towers.version, "agent": agent.version}
+    told.learning.every_s, told.learning.canary_share = 300.0, 0.0
+    ranker = release(told, "ranker", learned("ranker"))
+    assert heard(told) == {"towers": towers.version, "agent": agent.version, "ranker": ranker.version}
 
 
 @pytest.mark.stack

@@ -1,10 +1,12 @@
 """Where the agent's lesson has its answers from is known before the logs are read."""
 
+from pathlib import Path
+
 import pytest
 from rich.progress import Progress
 
 from headwater.settings import BadSettings, Settings
-from headwater.tuning import lesson, sampling_server
+from headwater.tuning import base_of, lesson, sampling_server
 from models.learning.tuning import SamplingServer
 
 
@@ -26,6 +28,17 @@ def test_answers_come_from_the_server_that_plans() -> None:
 
 def test_without_one_the_model_that_learns_answers() -> None:
     assert sampling_server(settings("", rollouts="local")) is None
+
+
+def test_weights_of_a_server_are_not_taken_for_those_of_the_small_model() -> None:
+    with pytest.raises(BadSettings, match=r"expected in tuning\.base .* http://vllm:8000 serves as Qwen/Qwen2\.5-7B-Instruct"):
+        lesson(settings("http://vllm:8000"), None, "2000-01-01", Progress(disable=True))
+
+
+def test_weights_are_those_that_are_named() -> None:
+    made = settings("http://vllm:8000")
+    made.tuning.base = "/models/qwen"
+    assert base_of(made) == (Path("/models/qwen"), "Qwen/Qwen2.5-7B-Instruct")
 
 
 def test_one_process_learns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.learning import record
-from models.learning.record import FILE, NOTHING_CHANGED, Decision, Standing, What, append, canary_of, read, standing
-from models.viewers import policy
+from models.learning.record import FILE, NOTHING_CHANGED, Decision, Standing, What, append, read, standing
 
 A, B, C = ("20260101T000000-aaaaaaaa", "20260102T000000-bbbbbbbb", "20260103T000000-cccccccc")
 
@@ -108,10 +107,6 @@ def test_two_who_decide_wait_for_each_other(tmp_path: Path) -> None:
         assert not entered.wait(0.2)
     thread.join(10)
     assert entered.is_set()
-
-
-def test_the_agents_canary_is_named_as_its_readers_know_it() -> None:
-    assert canary_of(policy.NAME) == policy.CANARY
 
 
 def test_what_is_released_serves_until_the_next_is(tmp_path: Path) -> None:

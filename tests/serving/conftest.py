@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.settings import MediaSettings
+from models.settings import LearningSettings, MediaSettings
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
 from serving.feed.page import Page
@@ -183,8 +183,9 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
     def make(
         feed: FeedSettings | None = None,
         *,
-        ranker: Callable[[], Any] = lambda: None,
+        ranker: Callable[[str], Any] | None = lambda user_id: None,
         experiments: ExperimentSettings | None = None,
+        learning: LearningSettings | None = None,
         **api: object,
     ) -> World:
         stored, published = StoredViewers(), Published()
@@ -206,6 +207,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             rng=np.random.default_rng(0),
             ranker=ranker,
             experiments=experiments,
+            learning=learning,
         )
         world = World(node, stored, published)
         return world

@@ -40,7 +40,7 @@ class Expecting:
 
 def ranked(build, ranker, **settings):
     """Return a world of 60 videos whose pages `ranker` ranks."""
-    world = build(FeedSettings.model_validate({"features_timeout_s": 5.0} | settings), ranker=lambda: ranker)
+    world = build(FeedSettings.model_validate({"features_timeout_s": 5.0} | settings), ranker=lambda user_id: ranker)
     world.put(*(world.perception(f"v{n}", author=f"a{n}", age_h=1.0 + n / 10) for n in range(60)))
     return world
 
@@ -180,7 +180,7 @@ async def test_a_ranker_that_finds_no_number_leaves_the_page_to_the_value_by_han
 
 
 async def test_an_empty_catalogue_is_an_empty_page_with_a_ranker_too(build):
-    assert (await build(ranker=lambda: Expecting(like=1.0)).page()).items == ()
+    assert (await build(ranker=lambda user_id: Expecting(like=1.0)).page()).items == ()
 
 
 # ── exchange ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -198,7 +198,7 @@ async def test_an_exchange_in_the_middle_of_requests_drops_none_and_mixes_none(b
     real, rankers = Ranker.load(ranker_folder), itertools.cycle([Expecting(like=1.0), None, Expecting(complete=1.0)])
     asked = [real]
 
-    def now():
+    def now(user_id):
         # Another at each look: a page that looked twice would be of two.
         asked.append(next(rankers))
         return asked[-2]

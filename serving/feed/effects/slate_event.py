@@ -11,11 +11,11 @@ from streams.events import Slate, SlateItem
 
 @dataclass(frozen=True)
 class SlateEvent:
-    """`publish(slate, trace)` queues the event and returns at once; `models()` names the learned models that serve now."""
+    """`publish(slate, trace)` queues the event and returns at once; `models(user_id)` names the models that serve a viewer."""
 
     publish: Callable[[Slate, str | None], None]
     policy_version: str
-    models: Callable[[], str]
+    models: Callable[[str], str]
     arm: str
     name: str = "slate-event"
 
@@ -42,7 +42,7 @@ class SlateEvent:
             items=items,
             served_at=query.now_ms,
             pool=page.pool,
-            policy_version=policy_name(self.policy_version, self.models()),
+            policy_version=policy_name(self.policy_version, self.models(query.user_id)),
             arm=self.arm,
             features_as_of=query.viewer.as_of,
             features_version=VERSION if any(item.features for item in page.items) else 0,

@@ -15,14 +15,14 @@ from serving.settings import ObjectiveSettings
 
 @dataclass(frozen=True)
 class Ranked:
-    """`ranker` returns the ranker that serves now, None without one. It is asked once a page: between two it may be another."""
+    """`ranker` returns what ranks for a viewer, None where nothing does. It is asked once a page: the next may get another."""
 
-    ranker: Callable[[], Ranker | None]
+    ranker: Callable[[str], Ranker | None]
     weights: ObjectiveSettings
     name: str = "ranker"
 
     def parts(self, query: Query, candidates: Candidates) -> dict[str, Floats] | None:
-        ranker = self.ranker()
+        ranker = self.ranker(query.user_id)
         if ranker is None or candidates.features is None:
             return None
         expected = ranker.predict(candidates.features.all())
