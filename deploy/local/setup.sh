@@ -122,6 +122,8 @@ vllm_environment() {
     rm -rf .venv-vllm
     "$python" -m venv .venv-vllm
     pip_install .venv-vllm --no-deps --requirement deploy/local/vllm.lock
+    # For its plugin alone, deploy/local/vllm_adapters.py: of what the rest of it imports nothing is there.
+    pip_install .venv-vllm --no-deps --editable .
     # Three processes import most of it at each start: compiled once here, none of them does it while somebody waits.
     PYTHONDONTWRITEBYTECODE='' LD_PRELOAD="$PWD/.venv-vllm/lib/libiomp5.so" \
         .venv-vllm/bin/python -c 'import vllm.entrypoints.openai.api_server, vllm.v1.engine.core, vllm.v1.worker.cpu_worker'

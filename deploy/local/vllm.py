@@ -22,6 +22,8 @@ _CPU_INFO = Path("/proc/cpuinfo")
 LORA_RANK = 16
 # How far it steps back on a machine that it shares with everything else: as far as the flow that asks it for plans.
 NICENESS = 10
+# Tokens of one step: an adapter that comes waits for the step under way; smaller steps cost a plan more.
+STEP_TOKENS = 256
 # Adapters whose requests it answers in one batch: what serves and its canary. Others take turns.
 ADAPTERS = 2
 
@@ -56,6 +58,7 @@ def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> S
             "--max-loras", str(ADAPTERS),
             # In memory: what takes their places is loaded beside them.
             "--max-cpu-loras", str(2 * ADAPTERS),
+            "--max-num-batched-tokens", str(STEP_TOKENS),
             # A small model that may write blanks between fields writes nothing else.
             "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}',
             "--disable-uvicorn-access-log",

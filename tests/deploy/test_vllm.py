@@ -43,6 +43,7 @@ def test_it_serves_the_exported_model_on_loopback_with_adapters(installed: tuple
     assert after("--model") == str(installed[1] / "language_model")
     assert (after("--host"), after("--port"), after("--served-model-name")) == ("127.0.0.1", "4711", vllm.MODEL)
     assert {"--enable-lora", "--enable-prefix-caching"} <= set(command)
+    assert after("--max-num-batched-tokens") == str(vllm.STEP_TOKENS)
     assert json.loads(after("--structured-outputs-config"))["disable_any_whitespace"]
     assert server.environment["HF_HUB_OFFLINE"] == server.environment["VLLM_NO_USAGE_STATS"] == "1"
     assert server.environment["LD_PRELOAD"] == str(installed[0] / "lib" / "libiomp5.so")

@@ -3,15 +3,18 @@
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import msgspec
 import numpy as np
 import psutil
 import pytest
+import torch
+from accelerate import Accelerator
 from safetensors.numpy import save
 
 from deploy.local import vllm
@@ -19,14 +22,19 @@ from deploy.local.binaries import BinaryMissing
 from deploy.local.stack import Stack
 from headwater.settings import Settings
 from models.chat import ChatServer
+from models.learning import grpo
+from models.learning.prefix_trees import log_probs
 from models.learning.releases import opened, write
-from models.settings import AgentSettings
+from models.learning.rollouts import sampled_by
+from models.learning.tuning import Prompts, SamplingServer, model_of
+from models.settings import AgentSettings, TuningSettings
 from models.viewers.adapters import Adapters, Refused
 from models.viewers.agent import Mind, UserAgent
 from models.viewers.memory import quoted
 from models.viewers.policies import Policies
 from models.viewers.policy import CONFIG, MANIFEST, NAME, WEIGHTS, Policy
 from models.viewers.prompts import judging
+from models.viewers.questions import Question
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
@@ -181,3 +189,45 @@ def test_adapters_are_swapped_under_load_and_no_request_fails(
     assert not counted["agent/unanswered"]
     assert counted["agent/answered"] >= 3
     assert adapters.names(within_s=60) == {vllm.MODEL, f"agent-{releases[-1].version}"}
+
+
+def test_grpo_learns_from_what_the_server_samples_by_what_was_learned(
+    settings: AgentSettings, adapters: Adapters, tmp_path: Path
+) -> None:
+    model, tokenizer = model_of(CHECKOUT / "var" / "models" / "language_model")
+    question = Question(
+        user_id="ann", viewer=VIEWER, video_ids=("b", "s", "k"), videos=tuple(VIDEOS), wanted=0, gains=(1.0, 0.0, 0.0), at=NOW,
+        known=1,
+    )  # fmt: skip
+    prompts, server, each = Prompts(tokenizer, thought=0), SamplingServer(settings.url), 8
+    asked = [prompts.judgement(question, video) for video in range(3)]
+    rewarded: list[str] = []
+
+    def says_yes(completions: Sequence[str], **_: object) -> list[float]:
+        rewarded.extend(completions)
+        return [float("yes" in completion) for completion in completions]
+
+    tuning = TuningSettings(steps=3, batch=1, group=each, layers=4, grpo_rate=3e-3, kl=0.0)
+    tuned = grpo.tune(
+        model, tokenizer, [asked], {"says_yes": (says_yes, 1.0)}, tuning, tmp_path, seed=0, told=lambda *_: None, server=server
+    )
+    assert set(rewarded) == {f"<think></think><answer>{word}</answer>" for word in ("yes", "no")}
+    assert adapters.names(within_s=60) == {vllm.MODEL}
+
+    # What the server is given samples as the model that learned does, of what the form lets it say.
+    learner = SimpleNamespace(
+        model=tuned, accelerator=Accelerator(cpu=True), processing_class=tokenizer, num_generations=each, temperature=1.0,
+        max_completion_length=12, eos_token_ids=[tokenizer.eos_token_id], state=SimpleNamespace(global_step=0),
+    )  # fmt: skip
+    with sampled_by(server, asked, tmp_path / "after") as rollouts:
+        sampled = rollouts([one.prompt for one in asked for _ in range(each)], learner)
+    words = [f"{word}</answer>" for word in ("yes", "no")]
+    begins = sorted(token for text, token in tokenizer.get_vocab().items() if any(word.startswith(text) for word in words))
+    for one, (tokens, chances, prompt) in enumerate(
+        zip(sampled["completion_ids"], sampled["logprobs"], sampled["prompt_ids"], strict=True)
+    ):
+        if one % each == 0:
+            likely, _ = log_probs(tuned, [prompt] * len(begins), [[token] for token in begins])
+            ours = dict(zip(begins, torch.softmax(likely[:, 0], dim=0).tolist(), strict=True))
+        assert float(np.exp(chances[0])) == pytest.approx(ours[tokens[0]], abs=0.05)
+        print(tokens, chances, ours)
