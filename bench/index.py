@@ -20,7 +20,7 @@ from bench import report, world
 from models.retrieval.log import History
 from serving.catalogue import Catalogue
 from serving.settings import FeedSettings
-from serving.spaces import Space, SpaceSlot
+from serving.spaces import Space, load_space
 
 # What a source asks for.
 NEAR = 60
@@ -69,15 +69,14 @@ def _space(catalogue: Catalogue, made: world.World) -> tuple[Space, float]:
     # Before it, the broker's client and the rest would be loaded for `--help`.
     from bench.learned import towers
 
-    slot = SpaceSlot(catalogue, FeedSettings())
     with tempfile.TemporaryDirectory() as folder:
         for name, content in towers(made).items():
             (Path(folder) / name).write_bytes(content)
         began = time.monotonic()
-        slot.load(Path(folder), "bench")
+        space = load_space(catalogue, FeedSettings(), threading.Event(), Path(folder), "bench")
         loaded_s = round(time.monotonic() - began, 1)
-    assert slot.current is not None, "it was loaded"
-    return slot.current, loaded_s
+    assert space is not None, "nothing closes"
+    return space, loaded_s
 
 
 @contextmanager

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from headwater.decisions import end_canary, promote
+from headwater.decisions import end_canary, is_watched, promote
 from headwater.releases import announce
 from headwater.settings import Settings
 from models.canaries import gets_canary
 from models.learning import record
 from models.learning.record import Standing
+from models.viewers import policy
 from serving.experiments.canary import looked, write_look
 from serving.experiments.confidence import Totals
 from streams.clock import Clock, now_ms
@@ -50,21 +51,32 @@ class Watch:
             announce(self._settings)
             self._untold = False
         decisions = record.read(self._settings.learning.releases)
+        failures: list[OSError] = []
         for model in sorted({decision.model for decision in decisions}):
             now = record.standing(decisions, model)
             try:
                 if now.canary:
                     self._look_at(model, now)
-            except OSError:
-                self._untold = True
-                raise
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            self._untold = True
+            raise failures[0]
 
     def _look_at(self, model: str, now: Standing) -> None:
         learning = self._settings.learning
-        ours, others = rewards(Path(self._settings.flows.feedback_log), model, learning.canary_share, since=now.canary_since)
+        if not is_watched(self._settings, model, now):
+            why = f"it is not to be watched any more: learning.canary_share, canary_s.{model} or every_s is 0"
+            promote(self._settings, model, now.canary, by="canary", reason=why, figures={})
+            return
+        ours, others, named = rewards(
+            Path(self._settings.flows.feedback_log), model, now.canary, learning.canary_share, since=now.canary_since
+        )
         seen = looked(
             ours,
             others,
+            # Pages do not name the agent: it makes plans, and not for everybody.
+            made=bool(named) or model == policy.NAME,
             version=now.canary,
             share=learning.canary_share,
             since=now.canary_since,
@@ -79,24 +91,31 @@ class Watch:
         do(self._settings, model, now.canary, by="canary", reason=seen.reason, figures=seen.figures())
 
 
-def rewards(feedback: Path, model: str, share: float, *, since: int) -> tuple[Totals, Totals]:
-    """Return the rewards of a canary's viewers and of all others, of places they looked at on pages served from `since` on."""
+def rewards(feedback: Path, model: str, version: str, share: float, *, since: int) -> tuple[Totals, Totals, int]:
+    """Return the rewards of a canary's viewers and of all others, of places they looked at on pages served from `since` on.
+
+    And how many of these places of the former were on pages that name the version.
+    """
     served, day = timestamp(since), f"{datetime.fromtimestamp(since / 1000, UTC):%Y-%m-%d}"
 
     def read(dataset: ds.Dataset) -> pa.Table:
-        return dataset.to_table(["user_id", "reward", "actions"], filter=ds.field("served_at") >= served)
+        return dataset.to_table(["user_id", "reward", "actions", "policy_version"], filter=ds.field("served_at") >= served)
 
     rows = FeedbackLog(feedback).look(read, since=day)
     if rows is None:
-        return _totals(np.zeros((0, 3))), _totals(np.zeros((0, 3)))
+        return _totals(np.zeros((0, 3))), _totals(np.zeros((0, 3))), 0
     rows = rows.filter(pc.greater(pc.list_value_length(rows["actions"]), 0)).drop_columns(["actions"])
     rows = rows.append_column("square", pc.multiply(rows["reward"], rows["reward"]))
-    by_viewer = rows.group_by("user_id").aggregate([("reward", "count"), ("reward", "sum"), ("square", "sum")])
+    named = pc.match_substring(rows["policy_version"], f"{model}:{version}").cast(pa.int64())
+    rows = rows.append_column("named", named)
+    by_viewer = rows.group_by("user_id").aggregate(
+        [("reward", "count"), ("reward", "sum"), ("square", "sum"), ("named", "sum")]
+    )
     sums = np.stack(
         [by_viewer[name].to_numpy() for name in ("reward_count", "reward_sum", "square_sum")], axis=1, dtype=np.float64
     )
     drawn = np.array([gets_canary(model, viewer, share) for viewer in by_viewer["user_id"].to_pylist()], bool)
-    return _totals(sums[drawn]), _totals(sums[~drawn])
+    return _totals(sums[drawn]), _totals(sums[~drawn]), int(by_viewer["named_sum"].to_numpy()[drawn].sum())
 
 
 def _totals(sums: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> Totals:

@@ -59,7 +59,8 @@ def tuned(questions: Sequence[Asked], settings: Settings, console: Console, *, t
 
     Raises:
         BinaryMissing: the model's weights are not there; the message says how to get them.
-        BadSettings, ConnectionError: a server is to sample the answers, and is not named, or failed for good.
+        BadSettings: where the weights are is not said, or a server is to sample the answers and is not named.
+        ConnectionError: that server failed for good.
     """
     if not questions:
         return {}

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from headwater.canary import LOOK_EVERY_S, Watch
 from headwater.children import log_to_stderr
 from headwater.decisions import failed, is_watched, release, standing
 from headwater.display import timed
-from headwater.settings import Settings
+from headwater.settings import BadSettings, Settings
 from models.learning import agent, ranker, towers
 from models.learning.gate import Learned, TooLittle
 from models.learning.record import NOTHING_CHANGED
@@ -47,6 +47,8 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
         ConnectionError: the broker is away, so that nobody would hear of a release.
     """
     check_broker(settings.kafka, timeout_s=5.0)
+    # Where no learner runs beside the house nobody else looks.
+    Watch(settings).look()
     now = standing(settings, name)
     if is_watched(settings, name, now):
         # Each new one would take the place of the last before it is known what that is worth.
@@ -75,19 +77,25 @@ def keep_learning(settings: Settings) -> None:
     watch = Watch(settings)
     with every(LOOK_EVERY_S, watch.look, name="canary"):
         feedback = Path(settings.flows.feedback_log)
-        learned_from = 0
+        learned_from: dict[str, int] = {}
         while True:
             time.sleep(settings.learning.every_s)
             places = size_of(feedback)
-            # Fewer than before: somebody was forgotten.
-            learned_from = min(learned_from, places)
-            if places - learned_from < settings.learning.least_places:
-                continue
-            ended_well = [_apart(name, settings) for name in lessons(settings)]
-            if all(ended_well):
-                learned_from = places
-            else:
-                watch.tell_again()
+            for name in due(settings, learned_from, places):
+                if _apart(name, settings):
+                    learned_from[name] = places
+                else:
+                    watch.tell_again()
+
+
+def due(settings: Settings, learned_from: Mapping[str, int], places: int) -> list[str]:
+    """Return which models have enough feedback that they did not learn from, and no canary that is being watched.
+
+    `learned_from` says of how many of the `places` each has learned; fewer now than then: somebody was forgotten.
+    """
+    new = {name: places - min(learned_from.get(name, 0), places) for name in lessons(settings)}
+    enough = [name for name, many in new.items() if many >= settings.learning.least_places]
+    return [name for name in enough if not is_watched(settings, name, standing(settings, name))]
 
 
 def lessons(settings: Settings) -> list[str]:
@@ -117,6 +125,10 @@ def _learn_apart(name: str, settings: Settings, parent: int) -> None:
         learn(name, settings, Console())
     except TooLittle as error:
         log.info("%s: nothing to learn from: %s", name, error)
+    except BadSettings as error:
+        # Not tried again before there is new feedback: the same settings fail in the same way.
+        log.error("%s: %s", name, error)
+        failed(settings, name, str(error))
 
 
 def _towers(settings: Settings, running: Path | None, bars: Progress) -> Learned:

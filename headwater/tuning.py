@@ -25,8 +25,8 @@ def lesson(settings: Settings, running: Path | None, since: str, bars: Progress)
     Raises:
         TooLittle: there is too little to learn from.
         BinaryMissing: the local model is not there; the message says how to get it.
-        BadSettings: where the weights are is not said, nor who samples answers where a server is to; or several processes were
-            launched.
+        BadSettings: where the weights are is not said, a server is to sample answers and is not named, or several processes
+            were launched.
         ConnectionError: that server failed for good.
     """
     # Before the logs are read, which takes minutes.

@@ -12,7 +12,6 @@ from uuid_utils import uuid7
 
 from models.ranking.ranker import Ranker
 from models.settings import LearningSettings, MediaSettings
-from serving.canaries import Canaried
 from serving.experiments.outcomes import ExperimentOutcomes
 from serving.experiments.settings import ExperimentSettings
 from serving.feed.feed import Feed, build_feed
@@ -25,10 +24,10 @@ from serving.ops.learning import Learning
 from serving.ops.ops import Ops
 from serving.progress import Progress
 from serving.purges import Purges, Store
-from serving.rankers import RankerSlot
 from serving.sampling import Sampling
 from serving.settings import ApiSettings, FeedSettings
 from serving.sse import Fanout, Streams
+from serving.versions import Versions
 from streams.clock import Clock, now_ms
 from streams.events import Event, Plan, Slate, Span
 from streams.follower import Followed
@@ -98,7 +97,7 @@ class Node:
         self.spans: Fanout[Span] = Fanout()
         self.metrics = Metrics()
         share = learning.canary_share if learning is not None else 0.0
-        rankers: Canaried[Ranker] = Canaried("ranker", RankerSlot, share=share)
+        rankers = Versions("ranker", lambda folder, version: Ranker.load(folder), share=share)
         self.feed: Feed = build_feed(
             feed,
             viewers,
@@ -108,7 +107,7 @@ class Node:
             canary_share=share,
             experiments=experiments,
         )
-        served = self.feed.spaces.slots() | rankers.slots()
+        served = self.feed.towers.slots() | rankers.slots()
         self.models = Models(served, Loads(self.metrics.model_loads), clock, share=share)
         self.purges = Purges(self.forget_user)
         self.experiments = ExperimentOutcomes(experiments) if experiments is not None and experiments.running else None

@@ -1,4 +1,4 @@
-"""The towers' space on this node: the vectors of its videos as the newest release of the towers has them, and their index."""
+"""The towers' spaces on this node: the vectors of its videos as a release of the towers has them, and their index."""
 
 import math
 import threading
@@ -84,38 +84,22 @@ class Filling(Protocol):
     def leave(self, space: Space) -> None: ...
 
 
-class SpaceSlot:
-    """A space that serves, `current`, and how another takes its place: filled beside it, then swapped by one assignment."""
+def load_space(
+    catalogue: Filling, settings: FeedSettings, closing: threading.Event, folder: Path, version: str
+) -> Space | None:
+    """Return the towers in `folder` with all videos; seconds for 100,000. None once it is `closing`: nobody will ask.
 
-    def __init__(self, catalogue: Filling, settings: FeedSettings, *, closing: threading.Event | None = None) -> None:
-        """Once it is `closing`, what is being filled is given up."""
-        self.current: Space | None = None
-        self._catalogue = catalogue
-        self._settings = settings
-        self._closing = closing or threading.Event()
-
-    def load(self, folder: Path, version: str) -> None:
-        """Let the towers in `folder` serve; seconds for 100,000 videos, in which those before them do.
-
-        Raises:
-            BadTowers: they can't serve; those before them still do.
-        """
-        before, space = self.current, Space(ServedTowers(folder, dimensions=DIMENSIONS), version, self._settings)
-        try:
-            self._catalogue.fill(space, self._closing)
-        except BaseException:
-            self._catalogue.leave(space)
-            raise
-        if self._closing.is_set():
-            # It is not full, and nobody will ask.
-            self._catalogue.leave(space)
-            return
-        self.current = space
-        if before is not None:
-            self._catalogue.leave(before)
-
-    def unload(self) -> None:
-        """Serve without towers."""
-        before, self.current = self.current, None
-        if before is not None:
-            self._catalogue.leave(before)
+    Raises:
+        BadTowers: they can't serve.
+    """
+    space = Space(ServedTowers(folder, dimensions=DIMENSIONS), version, settings)
+    try:
+        catalogue.fill(space, closing)
+    except BaseException:
+        catalogue.leave(space)
+        raise
+    if closing.is_set():
+        # It is not full.
+        catalogue.leave(space)
+        return None
+    return space

@@ -90,6 +90,12 @@ def viewers(
         )
     if not without_agent:
         expected(settings)
+    if taught and not without_agent:
+        # What is missing is said before minutes are spent on all others.
+        from headwater.tuning import base_of, sampling_server
+
+        base_of(settings)
+        sampling_server(settings)
     # Seconds, for which nobody should wait to hear what is missing.
     from headwater.deciding import BASE, judged_agents, judged_wordless, tuned
     from headwater.viewer_questions import questions_of

@@ -45,8 +45,12 @@ class Look(Struct, frozen=True, kw_only=True):
         return {name: value if value is None else float(value) for name in names for value in [getattr(self, name)]}
 
 
-def looked(ours: Totals, others: Totals, *, version: str, share: float, since: int, at: int, least_ms: int) -> Look:
+def looked(
+    ours: Totals, others: Totals, *, version: str, share: float, since: int, at: int, least_ms: int, made: bool = True
+) -> Look:
     """Return what is to be said of a canary that serves `share` of viewers since `since`, and what follows.
+
+    `made` is False where none of their pages was made with it: then it is rolled back after `LONGEST` times.
 
     It is rolled back once its reward is surely below the others'. After `least_ms` it is promoted if its reward, of enough
     viewers, is not below theirs by more than `MARGIN`. After `LONGEST` times that it is rolled back if it is, and promoted if
@@ -62,6 +66,9 @@ def looked(ours: Totals, others: Totals, *, version: str, share: float, since: i
         other_reward=others.mean if others.m else None,
     )
     age, fewest = at - since, min(ours.viewers, others.viewers)
+    if ours.m and not made:
+        nobody = "none of its viewers' pages was made with it: /ops says why nodes refuse it"
+        return _then(seen, "roll back" if age >= LONGEST * least_ms else "watch", nobody)
     if fewest < VIEWERS_FLOOR:
         few = f"too few viewers to tell: {ours.viewers} with it and {others.viewers} without, {VIEWERS_FLOOR} each are needed"
         return _then(seen, "promote" if age >= LONGEST * least_ms else "watch", few)

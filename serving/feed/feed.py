@@ -3,11 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from models.ranking.ranker import Ranker
-from serving.canaries import Canaried
 from serving.catalogue import Catalogue
 from serving.experiments.settings import ExperimentSettings
 from serving.experiments.variants import Variants
@@ -51,7 +51,8 @@ from serving.feed.sources.similar_to_recent import SimilarToRecent
 from serving.feed.sources.wanted_next import WantedNext
 from serving.settings import FeedSettings
 from serving.shelves import Shelves
-from serving.spaces import Space, SpaceSlot
+from serving.spaces import Space, load_space
+from serving.versions import Versions
 from serving.viewers import LastPages, Plans, Viewers
 from streams.events import Slate
 from streams.ports import ViewerSource
@@ -64,7 +65,7 @@ class Feed:
     """What one API node remembers, and the pipeline over it."""
 
     catalogue: Catalogue
-    spaces: Canaried[Space]
+    towers: Versions[Space]
     shelves: Shelves
     viewers: Viewers
     plans: Plans
@@ -110,7 +111,7 @@ def build_feed(
     catalogue, closing = Catalogue(settings), threading.Event()
     memory = _Memory(
         catalogue=catalogue,
-        spaces=Canaried("towers", lambda: SpaceSlot(catalogue, settings, closing=closing), share=canary_share),
+        towers=Versions("towers", partial(load_space, catalogue, settings, closing), leave=catalogue.leave, share=canary_share),
         shelves=Shelves(catalogue, settings),
         fairness=Fairness(catalogue, settings),
         viewers=Viewers(source, settings),
@@ -125,7 +126,7 @@ def build_feed(
         variants = Variants(experiments, settings, lambda changed, arm: _pipeline(changed, memory, arm))
     return Feed(
         catalogue,
-        memory.spaces,
+        memory.towers,
         memory.shelves,
         memory.viewers,
         memory.plans,
@@ -142,7 +143,7 @@ class _Memory:
     """What the pipelines of all arms share."""
 
     catalogue: Catalogue
-    spaces: Canaried[Space]
+    towers: Versions[Space]
     shelves: Shelves
     fairness: Fairness
     viewers: Viewers
@@ -154,7 +155,7 @@ class _Memory:
 
 
 def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline:
-    catalogue, spaces, shelves, fairness = memory.catalogue, memory.spaces, memory.shelves, memory.fairness
+    catalogue, towers, shelves, fairness = memory.catalogue, memory.towers, memory.shelves, memory.fairness
     size, weights = settings.source_size, settings.weights
     stages = Stages(
         hydrators=(
@@ -162,7 +163,7 @@ def _pipeline(settings: FeedSettings, memory: _Memory, arm: str) -> FeedPipeline
             PlanHydrator(memory.plans),
             SeenHydrator(catalogue, memory.last_pages),
             TasteHydrator(catalogue, settings.recent_likes),
-            WantedHydrator(catalogue, spaces),
+            WantedHydrator(catalogue, towers),
         ),
         sources=(
             AskedFor(catalogue.index, size),

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from headwater.canary import Watch, rewards
 from headwater.decisions import NotPossible, failed, pin, release, roll_back, standing, unpin
+from headwater.learning import _apart, due, learn
 from headwater.releases import announce
 from headwater.settings import Settings
-from models.canaries import canary_of
-from models.learning.gate import Learned, Verdict
+from models.canaries import canary_of, gets_canary
+from models.learning.gate import Learned, TooLittle, Verdict
 from models.learning.record import FILE, read
 from models.learning.releases import versions
-from serving.experiments.assignment import place_of
 from serving.experiments.canary import last_look
 from streams.events import Feedback, Outcome
 from streams.flows.feedback_log import FeedbackLog
@@ -77,41 +78,61 @@ def heard(settings: Settings) -> dict[str, str]:
         return {name: version for name, version in newest.items() if version}
 
 
-def page(user: str, number: int, served_at: int, reward: float, *, seen: bool = True) -> Feedback:
+def page(user: str, number: int, served_at: int, reward: float, *, seen: bool = True, policy: str = "") -> Feedback:
     place = Outcome(
         video_id="v", position=0, propensity=1.0, source="fresh", actions=("impression",) if seen else (), watch_ms=0,
         reward=reward, parts={},
     )  # fmt: skip
-    return Feedback(request_id=f"{user}/{number}", user_id=user, items=(place,), served_at=served_at, closed_at=served_at)
+    return Feedback(
+        request_id=f"{user}/{number}",
+        user_id=user,
+        items=(place,),
+        served_at=served_at,
+        closed_at=served_at,
+        policy_version=policy,
+    )
 
 
 def watch_pages(
-    settings: Settings, since: int, reward: Callable[[bool], float], *, model: str = "agent", viewers: int = 600
+    settings: Settings,
+    since: int,
+    reward: Callable[[bool], float],
+    *,
+    model: str = "agent",
+    version: str = "",
+    viewers: int = 600,
 ) -> None:
-    """Let viewers look at four pages each, with rewards about what `reward` says of those in a model's share or not."""
+    """Let viewers look at four pages each, with rewards about what `reward` says of those in a model's share or not.
+
+    A `version` is named by the pages of those in the share.
+    """
     rng = np.random.default_rng(1)
     pages = []
     for number in range(viewers):
         user = f"viewer-{number}"
-        mean = reward(place_of(model, user) < SHARE)
-        pages += [page(user, each, since + each * 1_000, float(rng.normal(mean, 0.2))) for each in range(4)]
+        inside = gets_canary(model, user, SHARE)
+        policy = f"interest-1 {model}:{version}" if version and inside else "interest-1"
+        pages += [
+            page(user, each, since + each * 1_000, float(rng.normal(reward(inside), 0.2)), policy=policy) for each in range(4)
+        ]
     FeedbackLog(Path(settings.flows.feedback_log)).add(pages)
 
 
 def test_rewards_are_of_places_looked_at_since_the_release_by_who_is_in_the_share(settings: Settings) -> None:
-    inside = next(f"u{n}" for n in range(100) if place_of("agent", f"u{n}") < SHARE)
-    outside = next(f"u{n}" for n in range(100) if place_of("agent", f"u{n}") >= SHARE)
+    inside = next(f"u{n}" for n in range(100) if gets_canary("agent", f"u{n}", SHARE))
+    outside = next(f"u{n}" for n in range(100) if not gets_canary("agent", f"u{n}", SHARE))
     log = FeedbackLog(Path(settings.flows.feedback_log))
-    assert [of.viewers for of in rewards(log.folder, "agent", SHARE, since=NOON)] == [0, 0]
+    assert [of.viewers for of in rewards(log.folder, "agent", "v", SHARE, since=NOON)[:2]] == [0, 0]
     log.add(
         [
-            page(inside, 0, NOON - 1, 9.0), page(inside, 1, NOON, 1.0), page(inside, 2, NOON + 1, 2.0),
-            page(inside, 3, NOON + 2, 9.0, seen=False), page(outside, 0, NOON + 3, -1.0),
+            page(inside, 0, NOON - 1, 9.0), page(inside, 1, NOON, 1.0), page(inside, 2, NOON + 1, 2.0, policy="p-1 agent:v"),
+            page(inside, 3, NOON + 2, 9.0, seen=False), page(outside, 0, NOON + 3, -1.0, policy="p-1 agent:v"),
         ]
     )  # fmt: skip
-    ours, others = rewards(log.folder, "agent", SHARE, since=NOON)
+    ours, others, named = rewards(log.folder, "agent", "v", SHARE, since=NOON)
     assert (ours.viewers, ours.m, ours.x, ours.xx, ours.xm, ours.mm, ours.squares) == (1, 2.0, 3.0, 9.0, 6.0, 4.0, 5.0)
     assert (others.viewers, others.m, others.x) == (1, 1.0, -1.0)
+    assert named == 1
 
 
 @pytest.mark.stack
@@ -122,12 +143,12 @@ def test_a_worse_canary_is_rolled_back_on_its_own_and_what_served_before_goes_on
     told.learning.canary_share = SHARE
     second = release(told, model, learned("second"))
     assert heard(told) == {model: first, canary_of(model): second.version}
-    watch_pages(told, second.at, lambda canary: 0.2 if canary else 0.6, model=model)
+    watch_pages(told, second.at, lambda canary: 0.2 if canary else 0.6, model=model, version=second.version)
     Watch(told, clock=lambda: second.at + 60_000).look()
     assert heard(told) == {model: first}
     last = read(told.learning.releases)[-1]
     assert (last.what, last.by, last.version, last.to) == ("rolled back", "canary", second.version, first)
-    assert last.figures["viewers"] == sum(place_of(model, f"viewer-{n}") < SHARE for n in range(600))
+    assert last.figures["viewers"] == sum(gets_canary(model, f"viewer-{n}", SHARE) for n in range(600))
     seen = last_look(told.learning.releases, model, second.version)
     assert seen is not None
     assert seen.follows == "roll back"
@@ -140,9 +161,71 @@ def test_a_worse_canary_is_rolled_back_on_its_own_and_what_served_before_goes_on
 def test_canaries_of_two_models_run_beside_each_other_each_for_its_own_time(told: Settings) -> None:
     agent, ranker = (release(told, model, learned(model)) for model in ("agent", "ranker"))
     assert heard(told) == {"agent.canary": agent.version, "ranker.canary": ranker.version}
-    watch_pages(told, ranker.at, lambda canary: 0.5, model="ranker")
+    watch_pages(told, ranker.at, lambda canary: 0.5, model="ranker", version=ranker.version)
     Watch(told, clock=lambda: ranker.at + 600_000).look()
     assert heard(told) == {"agent.canary": agent.version, "ranker": ranker.version}
+
+
+@pytest.mark.stack
+def test_a_canary_that_no_node_serves_by_is_not_promoted(told: Settings) -> None:
+    canary = release(told, "ranker", learned("ranker"))
+    watch_pages(told, canary.at, lambda canary: 0.5, model="ranker")
+    Watch(told, clock=lambda: canary.at + 600_000).look()
+    assert heard(told) == {"ranker.canary": canary.version}
+    Watch(told, clock=lambda: canary.at + 1_800_000).look()
+    assert heard(told) == {}
+    last = read(told.learning.releases)[-1]
+    assert last.what == "rolled back"
+    assert "none of its viewers' pages was made with it" in last.reason
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("zero", ["canary_share", "canary_s", "every_s"])
+def test_all_get_a_canary_that_is_not_to_be_watched_any_more(told: Settings, zero: str) -> None:
+    canary = release(told, "ranker", learned("ranker"))
+    if zero == "canary_s":
+        told.learning.canary_s.ranker = 0.0
+    else:
+        setattr(told.learning, zero, 0.0)
+    Watch(told, clock=lambda: canary.at + 1).look()
+    assert heard(told) == {"ranker": canary.version}
+    assert "canary_s.ranker or every_s is 0" in read(told.learning.releases)[-1].reason
+
+
+@pytest.mark.stack
+def test_learning_looks_at_the_canaries_where_nobody_else_does(told: Settings) -> None:
+    told.learning.canary_s.ranker = 0.001
+    canary = release(told, "ranker", learned("ranker"))
+    with pytest.raises(TooLittle):
+        learn("ranker", told, Console(quiet=True))
+    assert standing(told, "ranker").serving == canary.version
+
+
+@pytest.mark.stack
+def test_settings_that_can_not_be_learned_by_are_on_record_and_not_tried_again(told: Settings) -> None:
+    told.agent.url = "http://127.0.0.1:9"
+    assert _apart("agent", told)
+    (made,) = read(told.learning.releases)
+    assert (made.what, made.by) == ("failed", "learner")
+    assert "expected in tuning.base the folder of the weights" in made.reason
+
+
+def test_models_learn_from_what_is_new_to_them_and_not_while_they_are_watched(settings: Settings) -> None:
+    settings.learning.least_places = 100
+    assert due(settings, {}, 99) == []
+    assert due(settings, {}, 100) == ["towers", "ranker"]
+    assert due(settings, {"towers": 100}, 150) == ["ranker"]
+    # Somebody was forgotten.
+    assert due(settings, {"towers": 500, "ranker": 0}, 120) == ["ranker"]
+    settings.agent.url = "local"
+    assert due(settings, {}, 100) == ["towers", "ranker", "agent"]
+
+
+@pytest.mark.stack
+def test_a_model_whose_canary_is_watched_is_not_due(told: Settings) -> None:
+    told.learning.least_places = 100
+    release(told, "ranker", learned("ranker"))
+    assert due(told, {}, 100) == ["towers"]
 
 
 @pytest.mark.stack

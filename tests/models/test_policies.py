@@ -11,13 +11,13 @@ from msgspec.structs import replace
 
 from deploy.local import vllm
 from headwater.planning import PulseLoads
+from models.canaries import gets_canary
 from models.learning.releases import write
 from models.settings import AgentSettings
 from models.viewers.adapters import Adapters, Refused
 from models.viewers.policies import Policies
 from models.viewers.policy import CANARY, CONFIG, MANIFEST, NAME, WEIGHTS, BadPolicy, Calibration, Policy, Segment
 from serving.models import Models
-from streams.draw import place_of
 from streams.events import Release
 from streams.follower import Followed
 from streams.heartbeat import Pulse
@@ -89,7 +89,7 @@ def test_a_share_of_viewers_gets_the_canary_and_the_same_ones_each_time(policies
     for viewer in VIEWERS:
         with policies.of(viewer) as serving:
             assert serving is not None
-            assert (serving.version == "v2") == (place_of("agent", viewer) < 0.1)
+            assert (serving.version == "v2") == (gets_canary("agent", viewer, 0.1))
 
 
 def test_a_canary_without_one_before_it_leaves_the_others_to_interests(policies: Policies, tmp_path: Path) -> None:

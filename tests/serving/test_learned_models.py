@@ -87,14 +87,14 @@ async def test_towers_bring_what_is_watched_next(cook: World, release: Release) 
 async def test_towers_are_told_what_was_done_with_a_video_and_when(cook: World, release: Release) -> None:
     """Of those that were liked in earnest and are still there."""
     follow(cook, release)
-    space = cook.node.feed.spaces.everybody.current
+    space = cook.node.feed.towers.of("u")
     assert space is not None
     seen = viewer("v", history={"cooking-1": 0.6, "gone": 1.0, "sports-2": 0.2, "cooking-3": 1.0, "cooking-2": 0.8})
     assert seen.history is not None
     at = [NOW - 10 * HOUR, NOW - 9 * HOUR, NOW - 8 * HOUR, NOW - 2 * HOUR, NOW]
     seen = replace(seen, history=replace(seen.history, seen_at=at))
     query = Query("r", "v", 10, NOW, np.random.default_rng(0), viewer=seen)
-    wanted = (await WantedHydrator(cook.catalogue, cook.node.feed.spaces).hydrate(query)).wanted
+    wanted = (await WantedHydrator(cook.catalogue, cook.node.feed.towers).hydrate(query)).wanted
     assert wanted is not None
     rows, interest = cook.catalogue.rows(["cooking-1", "cooking-3", "cooking-2"]), np.array([0.6, 1.0, 0.8], np.float32)
     told = History(rows, interest, np.array([at[0], at[3], at[4]]))
@@ -115,7 +115,7 @@ async def test_a_slate_names_the_models_that_made_it(cook: World, release: Relea
 async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_it(cook: World, release: Release) -> None:
     follow(cook, release)
     cook.put(perception("sports-new", "sports", age_h=0.1))
-    space = cook.node.feed.spaces.everybody.current
+    space = cook.node.feed.towers.of("u")
     assert space is not None
     assert len(space.index) == len(cook.catalogue) == 61
     row = cook.catalogue.row("sports-new")
@@ -130,7 +130,7 @@ async def test_a_new_video_is_in_the_space_at_once_and_a_taken_down_one_leaves_i
 async def test_a_video_perceived_again_is_there_once(cook: World, release: Release) -> None:
     follow(cook, release)
     cook.put(perception("sports-3", "sports", stage="frames"))
-    space = cook.node.feed.spaces.everybody.current
+    space = cook.node.feed.towers.of("u")
     assert space is not None
     assert len(space.index) == 60
 
@@ -145,7 +145,7 @@ async def test_a_viewer_without_a_history_gets_a_page_without_the_towers(cook: W
 @pytest.mark.parametrize("damage", ["truncated", "another model", "gone"])
 async def test_a_bad_release_changes_nothing_and_operators_are_told(cook: World, release: Release, damage: str) -> None:
     follow(cook, release)
-    served = cook.node.feed.spaces.everybody.current
+    served = cook.node.feed.towers.of("u")
     root = Path(release.uri.removeprefix("file://")).parents[1]
     if damage == "another model":
         bad = write(root, "towers", {"model.onnx": b"not towers"}, figures={}, at=NOW + HOUR)
@@ -154,7 +154,7 @@ async def test_a_bad_release_changes_nothing_and_operators_are_told(cook: World,
         video = Path(bad.uri.removeprefix("file://")) / "video.onnx"
         video.unlink() if damage == "gone" else video.write_bytes(b"12")
     follow(cook, bad)
-    assert cook.node.feed.spaces.everybody.current is served
+    assert cook.node.feed.towers.of("u") is served
     assert cook.node.models.states["towers"].version == release.version
     cook.node.ops.tick({})
     view = next(server for server in cook.node.ops.newest().view.servers if server.name == "towers")
@@ -173,13 +173,13 @@ async def test_of_two_releases_the_newer_serves_and_a_tombstone_ends_it(
     follow(cook, release, newer)
     assert cook.node.models.states["towers"].version == newer.version
     cook.node.models.follow([Followed(RELEASES, "towers", None, NOW)])
-    assert cook.node.feed.spaces.everybody.current is None
+    assert cook.node.feed.towers.of("u") is None
     assert len((await cook.page()).items) == 10
 
 
 async def test_a_release_of_a_name_that_nobody_serves_is_left_alone(cook: World, release: Release) -> None:
     follow(cook, replace(release, name="agent"))
-    assert set(cook.node.models.states) == {"towers", "towers.canary", "ranker", "ranker.canary"}
+    assert set(cook.node.models.states) == {"towers", "ranker"}
 
 
 async def test_no_page_fails_while_towers_are_swapped(
@@ -214,10 +214,12 @@ async def test_a_canary_of_the_towers_has_a_space_of_its_own_until_all_get_it(bu
     follow(world, replace(release, name="towers.canary"))
     assert await has_towers(inside=True)
     assert not await has_towers(inside=False)
+    # All get it from where it is: no other space is filled.
+    (space,) = world.catalogue._spaces
     follow(world, release)
-    assert len(world.catalogue._spaces) == 2
+    assert world.catalogue._spaces == [space]
     world.node.models.follow([Followed(RELEASES, "towers.canary", None, NOW)])
-    assert len(world.catalogue._spaces) == 1
+    assert world.catalogue._spaces == [space]
     assert await has_towers(inside=True)
     assert await has_towers(inside=False)
 
@@ -227,7 +229,7 @@ async def test_a_page_can_ask_for_any_video_that_it_can_find(
 ) -> None:
     """What is in the index of all videos is in the space of the towers already, also where its arrays had to grow for it."""
     follow(cook, release)
-    space, add = cook.node.feed.spaces.everybody.current, cook.catalogue.index.add
+    space, add = cook.node.feed.towers.of("u"), cook.catalogue.index.add
     assert space is not None
     seen: list[int] = []
 
@@ -245,7 +247,7 @@ async def test_a_space_that_fails_costs_no_video_its_place_in_the_feed(
     cook: World, release: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     follow(cook, release)
-    space = cook.node.feed.spaces.everybody.current
+    space = cook.node.feed.towers.of("u")
     assert space is not None
 
     def fails(*_: object) -> NoReturn:
@@ -260,7 +262,7 @@ async def test_a_space_that_fails_costs_no_video_its_place_in_the_feed(
 async def test_a_space_that_is_being_filled_at_a_stop_does_not_serve(cook: World, release: Release) -> None:
     cook.node.feed.close()
     follow(cook, release)
-    assert cook.node.feed.spaces.everybody.current is None
+    assert cook.node.feed.towers.of("u") is None
     assert cook.catalogue._spaces == []
 
 

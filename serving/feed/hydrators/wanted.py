@@ -5,21 +5,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.retrieval.log import History
-from serving.canaries import Canaried
 from serving.catalogue import Catalogue
 from serving.feed.hydrators.taste import LIKED
 from serving.feed.query import Query, Wanted
 from serving.spaces import Space
+from serving.versions import Versions
 
 
 @dataclass(frozen=True)
 class WantedHydrator:
     catalogue: Catalogue
-    spaces: Canaried[Space]
+    towers: Versions[Space]
     name: str = "wanted"
 
     async def hydrate(self, query: Query) -> Query:
-        space, seen = self.spaces.of(query.user_id), query.viewer.history
+        space, seen = self.towers.of(query.user_id), query.viewer.history
         if space is None or seen is None:
             return query
         liked = [
