@@ -36,8 +36,13 @@ class CanarySettings(BaseModel):
     """
 
     agent: float = Field(3_600.0, ge=0, description="it takes many minutes to learn, and few viewers are planned for at a time")
-    ranker: float = Field(600.0, ge=0, description="shorter and it is fresher, longer and a bad one is found more surely")
-    towers: float = Field(600.0, ge=0, description="as of the ranker; each node keeps its videos in two spaces meanwhile")
+    ranker: float = Field(
+        900.0,
+        ge=0,
+        description="shorter and it is fresher, longer and a bad one is found more surely; a page counts once it is in the "
+        "feedback log, ten minutes after it was served at most",
+    )
+    towers: float = Field(900.0, ge=0, description="as of the ranker; each node keeps its videos in two spaces meanwhile")
 
     def of(self, model: str) -> float:
         """Return that of a model by its name, 0 where it has none."""
@@ -137,7 +142,9 @@ class TuningSettings(BaseModel):
     """How the agent's language model learns: from answers that were right (SFT), then from the rewards of its own (GRPO)."""
 
     base: str = Field(
-        "", description="folder of the weights of agent.model, in Hugging Face's form; empty: the small local model's"
+        "",
+        description="folder of the weights of agent.model, in Hugging Face's form; empty: those of the stack's own small "
+        "model, and of no other",
     )
     questions: int = Field(
         2_000, ge=1, description="most questions learned from, drawn from all: more teach more, and take longer in proportion"

@@ -202,7 +202,7 @@ class FeedSettings(BaseModel):
     policy_version: str = Field(
         "interest-1",
         max_length=60,
-        description="written on each slate, with the models that serve: outcomes are told apart by it",
+        description="written on each slate, with the models that serve the viewer: outcomes are told apart by it",
     )
     index_connectivity: int = Field(16, ge=2, description="links a node in the vector index: fewer is faster, and finds less")
     index_expansion_add: int = Field(64, ge=4, description="search width while adding: a larger one doubles a start's time")

@@ -17,7 +17,8 @@ class Model(StrEnum):
 def learn(
     models: Annotated[list[Model] | None, typer.Argument(help="which; default: all that this house has, in this order")] = None,
 ) -> None:
-    """Learn from the feedback log, now, and release what passes the gate; the nodes of the API load it within seconds.
+    """Learn from the feedback log, now, and release what passes the gate: to a share of viewers first, where a learner
+    runs to watch it (learning.canary_share), else to all; the nodes of the API load it within seconds.
 
     A model learns from all but the newest feedback and is judged by that: towers must find more than popularity does, a ranker
     must know more than base rates, the agent must choose better than the page's own order, and none may be worse than what

@@ -162,7 +162,7 @@ def test_canaries_of_two_models_run_beside_each_other_each_for_its_own_time(told
     agent, ranker = (release(told, model, learned(model)) for model in ("agent", "ranker"))
     assert heard(told) == {"agent.canary": agent.version, "ranker.canary": ranker.version}
     watch_pages(told, ranker.at, lambda canary: 0.5, model="ranker", version=ranker.version)
-    Watch(told, clock=lambda: ranker.at + 600_000).look()
+    Watch(told, clock=lambda: ranker.at + 900_000).look()
     assert heard(told) == {"agent.canary": agent.version, "ranker": ranker.version}
 
 
@@ -170,9 +170,9 @@ def test_canaries_of_two_models_run_beside_each_other_each_for_its_own_time(told
 def test_a_canary_that_no_node_serves_by_is_not_promoted(told: Settings) -> None:
     canary = release(told, "ranker", learned("ranker"))
     watch_pages(told, canary.at, lambda canary: 0.5, model="ranker")
-    Watch(told, clock=lambda: canary.at + 600_000).look()
+    Watch(told, clock=lambda: canary.at + 900_000).look()
     assert heard(told) == {"ranker.canary": canary.version}
-    Watch(told, clock=lambda: canary.at + 1_800_000).look()
+    Watch(told, clock=lambda: canary.at + 2_700_000).look()
     assert heard(told) == {}
     last = read(told.learning.releases)[-1]
     assert last.what == "rolled back"

@@ -9,6 +9,7 @@ export const TERMS = {
   supervisor: { label: "Supervisor", means: "`headwater up`: starts again what dies, waiting longer after each death.", bad: "Away: nothing starts again by itself. Processes started one by one have none; then your service manager does that." },
   towers: { label: "Towers", means: "Find videos by what viewers watched (`headwater learn towers`): the version that serves, and since when.", bad: "Refused: a newer version can't be loaded; the one before serves on until another is learned." },
   ranker: { label: "Ranker", means: "Ranks by what viewers will do with a video (`headwater learn ranker`): the version that serves, and since when.", bad: "Refused: a newer version can't be loaded; the one before, or the value by hand, serves on until another is learned." },
+  agent: { label: "Agent", means: "Plans for viewers as they would choose (`headwater learn agent`): the adapter that serves, and since when.", bad: "Refused: a newer one can't be loaded; the one before still serves, or interests do." },
   answered: { label: "Answer time", means: "How long the server took to answer the last check.", bad: "More than a few ms on one machine: it is short of CPU, or of memory and swapping." },
 
   // now

@@ -65,7 +65,9 @@ function makeServer({ name }) {
   const word = h("strong", { class: "server-word" });
   const time = h("span", { class: "server-time" });
   const detail = h("span", { class: "server-detail" });
-  const title = TERMS[name] ? term(name) : h("span", {}, name);
+  // A model's canary is named after it: "ranker.canary".
+  const [model, canary] = name.split(".");
+  const title = canary && TERMS[model] ? term(model, `${TERMS[model].label}, ${canary}`) : TERMS[name] ? term(name) : h("span", {}, name);
   const element = h("li", { class: "server", "data-testid": `server-${name}` },
     sign, h("span", { class: "server-name" }, title), word, time, detail);
   return {

@@ -42,7 +42,10 @@ export function freshness(view) {
 
 function* servers(view) {
   for (const server of view.servers) {
-    if (!server.ok) yield { tone: "bad", sentence: DOWN[server.name] ?? `${server.name} is down: ${server.detail}.` };
+    if (server.ok) continue;
+    // What served before it still does.
+    if (server.name.endsWith(".canary")) yield { tone: "warn", sentence: `A canary is refused: ${server.name}: ${server.detail}.` };
+    else yield { tone: "bad", sentence: DOWN[server.name] ?? `${server.name} is down: ${server.detail}.` };
   }
   if (view.feed.degraded && view.servers.every((server) => server.ok)) {
     yield { tone: "warn", sentence: "Pages are made from memory: the feature store does not answer in time." };
