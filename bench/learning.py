@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from bench import report
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 # Answers whose form is looked at, none of them held to it by the server.
 FORMS = 100
 # Adapters that take each other's places, and answers by each.
-SWAPS, ANSWERED_BETWEEN = 9, 4
+SWAPS, ANSWERED_BETWEEN = 15, 4
 LEARNED = "agent-learned"
 
 
@@ -140,8 +141,11 @@ def _swapped(settings: "Settings", folder: Path, asked: "Sequence[Question]") ->
         asking.start()
         while swap.answered < 5 and not swap.failed:
             time.sleep(0.1)
-        for number in range(SWAPS):
+        # A release comes at any moment, and not just after an answer, when the next step has just begun.
+        moments = np.random.default_rng(0).random(SWAPS)
+        for number, moment in enumerate(moments):
             name = LEARNED if number == SWAPS - 1 else f"agent-{number}"
+            time.sleep(float(moment))
             began = time.monotonic()
             adapters.load(name, folder)
             before, mind = mind, Mind(name)

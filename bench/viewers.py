@@ -1,17 +1,20 @@
 """What the user simulation agent costs: judgements a second, what a shared prefix saves, a plan's tokens and time.
 
 Alone with its server: viewers who are told in so many tokens are judged by prompts that begin alike, and then by the same ones
-behind a line of their own, so that nothing of a prompt was computed before. In a house, twice: a crowd watches while pages are
-timed, plans made by interests, then by the agent. A plan's age is how old it is when a page is first made with it.
+behind a line of their own, so that nothing of a prompt was computed before. All by an adapter of the size that learning makes,
+as plans are made by no other; and once by the base model, for what adapters cost. In a house, twice: a crowd watches while
+pages are timed, plans made by interests, then by the agent. A plan's age is how old it is when a page is first made with it.
 """
 
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -27,7 +30,7 @@ from streams.events import Plan, Slate
 
 if TYPE_CHECKING:
     from headwater.settings import Settings
-    from models.viewers.agent import UserAgent
+    from models.viewers.agent import Mind, UserAgent
     from simulation.settings import AudienceSettings
     from streams.follower import Followed
 
@@ -35,6 +38,7 @@ CATALOGUE = 2_000
 # A crowd that asks for more is no audience of one machine with a language model on it.
 CROWD_PAGES_PER_S = 2.0
 VIDEOS_OF_A_PLAN = 8
+ADAPTER = "agent-untaught"
 WARM_UP_S = 5.0
 
 
@@ -80,28 +84,38 @@ def main(
 
 
 def _alone(settings: "Settings", viewers: int, memory: int, seed: int) -> dict[str, float]:
-    from headwater.language_model import language_model_of
-    from models.viewers.agent import UserAgent, server_of
+    from bench.adapters import untaught
+    from headwater.language_model import adapter_of, language_model_of
+    from models.viewers.agent import Mind, UserAgent, server_of
 
     counted: dict[str, int] = {}
 
     def count(name: str, by: int = 1) -> None:
         counted[name] = counted.get(name, 0) + by
 
-    asked = _viewers(viewers + 1, memory, seed)
-    with language_model_of(settings, report.console) as served:
+    asked, mind = _viewers(viewers + 1, memory, seed), Mind(ADAPTER)
+    with ExitStack() as held:
+        folder = Path(held.enter_context(TemporaryDirectory(prefix="headwater-agent-")))
+        for file, content in untaught(settings).items():
+            (folder / file).write_bytes(content)
+        served = held.enter_context(language_model_of(settings, report.console))
         patient = served.model_copy(update={"timeout_s": 120.0, "plan_within_s": 120.0})
-        with server_of(patient) as chat, UserAgent(chat, patient, count=count) as agent:
-            agent.rank(*asked[0])
-            counted.clear()
-            shared = [_took(partial(agent.rank, *each)) for each in asked[1:]]
-            tokens = counted["agent_tokens/asked"]
-            with ThreadPoolExecutor(VIDEOS_OF_A_PLAN) as threads:
-                apart = [_took(partial(_judge_apart, agent, threads, *each)) for each in asked[1:]]
+        held.enter_context(adapter_of(served, ADAPTER, folder))
+        chat = held.enter_context(server_of(patient))
+        agent = held.enter_context(UserAgent(chat, patient, count=count))
+        for each in (Mind(), mind):
+            agent.rank(*asked[0], mind=each)
+        by_base = [_took(partial(agent.rank, *each)) for each in asked[1:]]
+        counted.clear()
+        shared = [_took(partial(agent.rank, *each, mind=mind)) for each in asked[1:]]
+        tokens = counted["agent_tokens/asked"]
+        with ThreadPoolExecutor(VIDEOS_OF_A_PLAN) as threads:
+            apart = [_took(partial(_judge_apart, agent, threads, *each, mind)) for each in asked[1:]]
     made = len(asked) - 1
     return {
         "judged_per_s": round(made * VIDEOS_OF_A_PLAN / sum(shared), 2),
         "prefix_speedup": round(sum(apart) / sum(shared), 2),
+        "adapter_slowdown": round(sum(shared) / sum(by_base), 2),
         "tokens_per_plan": round(tokens / made),
         "plan_p50_ms": round(report.percentile([took * 1000 for took in shared], 50), 1),
     }
@@ -113,10 +127,10 @@ def _took(work: "Callable[[], object]") -> float:
     return time.monotonic() - began
 
 
-def _judge_apart(agent: "UserAgent", threads: ThreadPoolExecutor, words: str, videos: Sequence[str]) -> None:
+def _judge_apart(agent: "UserAgent", threads: ThreadPoolExecutor, words: str, videos: Sequence[str], mind: "Mind") -> None:
     """Ask the same questions, each about a viewer who is told of behind a line that no other has."""
     told = [f"Viewer {hash((words, video))}.\n{words}" for video in videos]
-    list(threads.map(agent.judge, told, [[video] for video in videos]))
+    list(threads.map(partial(agent.judge, mind=mind), told, [[video] for video in videos]))
 
 
 def _viewers(count: int, memory: int, seed: int) -> "list[tuple[str, list[str]]]":
@@ -156,8 +170,11 @@ class InHouse:
 
 def _house(agent: bool, seconds: float, rate: int, seed: int) -> InHouse:
     """Time pages in a house whose plans are made by the agent, or by interests."""
+    from bench.adapters import untaught
     from bench.stack import publish
+    from headwater.decisions import release
     from headwater.house import House
+    from models.learning.gate import Learned, Verdict
     from simulation.settings import AudienceSettings
     from streams.follower import Follower
     from streams.topics import PERCEPTIONS, PLANS, SLATES
@@ -165,9 +182,12 @@ def _house(agent: bool, seconds: float, rate: int, seed: int) -> InHouse:
     made, seen = world.make(CATALOGUE, seed=seed), Plans()
     with own_settings() as settings:
         if agent:
-            settings.agent.url, settings.agent.untested = "local", True
+            settings.agent.url = "local"
         with House(settings, say=lambda line: report.console.print(line, style="dim")) as running:
             publish(running.settings.kafka, PERCEPTIONS, made.perceptions())
+            if agent:
+                verdict = Verdict(True, "a bench's", {})
+                release(running.settings, "agent", Learned(untaught(running.settings), verdict))
             at_rest()
             follower = Follower(running.settings.kafka, [PLANS, SLATES], seen.take, name="bench").start(timeout_s=30.0)
             crowd = AudienceSettings(viewers=20, pages_per_s=CROWD_PAGES_PER_S, instructions=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from deploy.local import binaries
+from deploy.local import binaries, vllm
 from deploy.local.stack import Stack
 from headwater.encoders import NOWHERE
 from headwater.settings import BadSettings, Settings
@@ -32,6 +32,11 @@ def expected(settings: Settings) -> None:
     if settings.agent.url == LOCAL:
         binaries.vllm(settings.stack.vllm_env)
         binaries.language_model(settings.stack.models_dir)
+
+
+def model_of(settings: Settings) -> str:
+    """Return the name of the agent's model, as its server has it."""
+    return vllm.MODEL if settings.agent.url == LOCAL else settings.agent.model
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from deploy.local import binaries, vllm
+from headwater.language_model import model_of
 from headwater.settings import BadSettings, Settings
 from models.learning import agent
 from models.learning.gate import Learned
@@ -147,12 +148,12 @@ def base_of(settings: Settings) -> tuple[Path, str]:
         BadSettings: the server's model is not the stack's own, and where its weights are is not said.
         BinaryMissing: they are not there.
     """
-    agent = settings.agent
+    name = model_of(settings)
     if settings.tuning.base:
-        return Path(settings.tuning.base), agent.model
-    if agent.url not in ("", LOCAL) and agent.model != vllm.MODEL:
+        return Path(settings.tuning.base), name
+    if settings.agent.url and name != vllm.MODEL:
         raise BadSettings(
-            f"expected in tuning.base the folder of the weights that {agent.url} serves as {agent.model}, in Hugging Face's "
+            f"expected in tuning.base the folder of the weights that {settings.agent.url} serves as {name}, in Hugging Face's "
             "form, got nothing: an adapter belongs to the weights that it was tuned on"
         )
     return Path(binaries.language_model(settings.stack.models_dir)), vllm.MODEL

@@ -79,7 +79,7 @@ def viewers(
     """
     from rich.console import Console
 
-    from headwater.language_model import expected
+    from headwater.language_model import expected, model_of
     from headwater.settings import load
 
     console, settings = Console(stderr=True), load()
@@ -133,7 +133,7 @@ def viewers(
         "videos": f"{len(questions.log.video_ids):,}",
         "others": f"{negatives.value}, by {finder.value}",
         "fitted to": f"{len(questions.cut.train):,} watches of {len(questions.log.viewer_ids):,} viewers",
-        "model": "none" if without_agent else settings.agent.model,
+        "model": "none" if without_agent else model_of(settings),
         "seed": str(seed),
         "command": shlex.join(["headwater", *sys.argv[1:]]),
     }

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,26 @@ def test_an_adapter_decides_under_its_name_alone(agent: UserAgent, adapters: Ada
     assert adapters.names(within_s=60) == {vllm.MODEL}
 
 
+def test_whoever_wants_no_adapter_gets_none_beside_others_who_do(agent: UserAgent, adapters: Adapters, tmp_path: Path) -> None:
+    def odds(mind: str, number: int) -> float:
+        # Each viewer's words are new to the server: nothing of them was computed before.
+        (likely,) = agent.judge(f'{VIEWER}\n- watched: "part {number}"', VIDEOS[:1], mind=Mind(mind))
+        return likely
+
+    # As many as have their places in one step.
+    strong = [f"agent-strong-{number}" for number in range(vllm.ADAPTERS)]
+    for number, name in enumerate(strong):
+        adapters.load(name, opened(write(tmp_path, name, adapter(number, scale=0.5), figures={}, at=NOW)))
+        odds(name, number)
+    with ThreadPoolExecutor(8) as threads:
+        asked = [(threads.submit(odds, "", 10 + number), threads.submit(odds, strong[-1], 10 + number)) for number in range(4)]
+        beside = [base.result() for base, _ in asked]
+    for name in strong:
+        adapters.unload(name)
+    # Others again: the same words would be answered from what was computed beside the adapter's.
+    assert beside == pytest.approx([odds("", 20 + number) for number in range(4)], abs=0.1)
+
+
 def test_an_adapter_of_too_high_a_rank_is_refused_by_the_server_too(adapters: Adapters, tmp_path: Path) -> None:
     release = write(tmp_path, NAME, adapter(1, scale=0.0, rank=2 * vllm.LORA_RANK), figures={}, at=NOW)
     with pytest.raises(Refused, match="rank"):
@@ -212,7 +233,7 @@ def test_grpo_learns_from_what_the_server_samples_by_what_was_learned(
         model, tokenizer, [asked], {"says_yes": (says_yes, 1.0)}, tuning, tmp_path, seed=0, told=lambda *_: None, server=server
     )
     assert set(rewarded) == {f"<think></think><answer>{word}</answer>" for word in ("yes", "no")}
-    assert adapters.names(within_s=60) == {vllm.MODEL}
+    assert not any(name.startswith("rollouts") for name in adapters.names(within_s=60))
 
     # What the server is given samples as the model that learned does, of what the form lets it say.
     learner = SimpleNamespace(
@@ -230,4 +251,3 @@ def test_grpo_learns_from_what_the_server_samples_by_what_was_learned(
             likely, _ = log_probs(tuned, [prompt] * len(begins), [[token] for token in begins])
             ours = dict(zip(begins, torch.softmax(likely[:, 0], dim=0).tolist(), strict=True))
         assert float(np.exp(chances[0])) == pytest.approx(ours[tokens[0]], abs=0.05)
-        print(tokens, chances, ours)
