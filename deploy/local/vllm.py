@@ -20,8 +20,6 @@ JUDGED = 8
 _CPU_INFO = Path("/proc/cpuinfo")
 # The largest adapter that may be loaded: a larger bound costs time in every request with one.
 LORA_RANK = 16
-# How far it steps back on a machine that it shares with everything else: as far as the flow that asks it for plans.
-NICENESS = 10
 # Tokens of one step: an adapter that comes waits for the step under way; smaller steps cost a plan more.
 STEP_TOKENS = 256
 # Adapters whose requests it answers in one batch: what serves and its canary. Others take turns.
@@ -39,8 +37,8 @@ def server(port: int, *, environment: Path, models_dir: Path, folder: Path) -> S
     return Server(
         name=NAME,
         command=[
-            # Nobody waits for a plan as a viewer waits for a page.
-            "nice", "-n", str(NICENESS),
+            # It computes where nobody else does: whoever makes a page has the core at once, and not at the end of its turn.
+            "chrt", "--idle", "0",
             install.python,
             # `vllm serve` looks for a package named vllm, which the CPU build is not.
             "-m", "vllm.entrypoints.openai.api_server",

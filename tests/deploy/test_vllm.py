@@ -39,7 +39,7 @@ def test_it_serves_the_exported_model_on_loopback_with_adapters(installed: tuple
     def after(option: str) -> str:
         return command[command.index(option) + 1]
 
-    assert command[:4] == ["nice", "-n", str(vllm.NICENESS), str(installed[0] / "bin" / "python")]
+    assert command[:4] == ["chrt", "--idle", "0", str(installed[0] / "bin" / "python")]
     assert after("--model") == str(installed[1] / "language_model")
     assert (after("--host"), after("--port"), after("--served-model-name")) == ("127.0.0.1", "4711", vllm.MODEL)
     assert {"--enable-lora", "--enable-prefix-caching"} <= set(command)
