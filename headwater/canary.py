@@ -104,7 +104,9 @@ def rewards(feedback: Path, model: str, version: str, share: float, *, since: in
     rows = FeedbackLog(feedback).look(read, since=day)
     if rows is None:
         return _totals(np.zeros((0, 3))), _totals(np.zeros((0, 3))), 0
-    rows = rows.filter(pc.greater(pc.list_value_length(rows["actions"]), 0)).drop_columns(["actions"])
+    looked_at = pc.greater(pc.list_value_length(rows["actions"]), 0)
+    # Nulls are neither: what is no number says nothing of anybody.
+    rows = rows.filter(pc.and_(looked_at, pc.is_finite(rows["reward"]))).drop_columns(["actions"])
     rows = rows.append_column("square", pc.multiply(rows["reward"], rows["reward"]))
     named = pc.match_substring(rows["policy_version"], f"{model}:{version}").cast(pa.int64())
     rows = rows.append_column("named", named)

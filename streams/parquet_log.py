@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 MERGED, MADE_OF = "merged", b"made_of"
 # Files come and go while a log is read; more than this in a row is no coincidence.
 _READS = 5
+_UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 
 
 class ParquetLog:
@@ -72,11 +73,20 @@ class ParquetLog:
                 # A merge has made one file of some, in between.
                 if not left:
                     raise
-            except pa.ArrowInvalid as error:
-                # A machine that lost its power leaves files without an end.
-                log.error("%s: what can't be read of it is left out: %s", self.folder, error)
-                return read(ds.dataset(names, schema=self.schema, exclude_invalid_files=True))
+            except _UNREADABLE as error:
+                # A machine that lost its power leaves files without an end; a stranger's has columns of another kind.
+                good = [name for name in names if self._can_be(read, name)]
+                bad = sorted(set(names).difference(good))
+                log.error("%s: %d files can't be read and are left out, %s first: %s", self.folder, len(bad), bad[:1], error)
+                return read(ds.dataset(good, schema=self.schema)) if good else None
         return None
+
+    def _can_be(self, read: Callable[[ds.Dataset], Any], name: str) -> bool:
+        try:
+            read(ds.dataset([name], schema=self.schema))
+        except (*_UNREADABLE, FileNotFoundError):
+            return False
+        return True
 
     def ensure_readable(self) -> None:
         """Make the folder a dataset that readers can open before the first row: they refuse an empty one."""
@@ -134,14 +144,15 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def _read(path: Path, columns: list[str] | None = None) -> pa.Table | None:
-    """Return a file's rows, of all columns or some.
+def _read(path: Path, columns: list[str] | None = None, *, as_schema: pa.Schema | None = None) -> pa.Table | None:
+    """Return a file's rows, of all columns or some, or as those of a schema.
 
-    A file that a crash of the machine left unreadable is set aside, and holds up nothing.
+    A file that a crash of the machine left unreadable, or with columns of another kind, is set aside, and holds up nothing.
     """
     try:
-        return pq.ParquetFile(path).read(columns)
-    except pa.ArrowInvalid as error:
+        rows = pq.ParquetFile(path).read(columns)
+        return rows if as_schema is None else _as(as_schema, rows)
+    except _UNREADABLE as error:
         path.rename(path.with_name(f"unreadable-{path.name}"))
         log.error("%s can't be read and was set aside: %s", path, error)
         return None
@@ -161,9 +172,9 @@ def _merge(folder: Path, schema: pa.Schema) -> int:
     try:
         with pq.ParquetWriter(beside, made_of, compression="zstd") as writer:
             for part in parts:
-                rows = _read(part)
+                rows = _read(part, as_schema=schema)
                 if rows is not None:
-                    writer.write_table(_as(schema, rows).replace_schema_metadata(made_of.metadata))
+                    writer.write_table(rows.replace_schema_metadata(made_of.metadata))
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

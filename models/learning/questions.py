@@ -63,7 +63,8 @@ def from_log(feedback: Path, videos: Videos, *, memory_tokens: int, candidates: 
     gone, or whose numbers are none, are left out, and so is a page that is logged again. What a page's viewer did on it is
     known from the viewer's next page on.
     """
-    rows = FeedbackLog(feedback).read(_COLUMNS, since=since).to_pylist()
+    read = FeedbackLog(feedback).read(_COLUMNS, since=since).to_pylist()
+    rows = [row for row in read if None not in (row["served_at"], row["user_id"], row["request_id"], row["position"])]
     rows.sort(key=lambda row: (row["served_at"], row["user_id"], row["request_id"], row["position"]))
     viewers: dict[str, Viewer] = {}
     popularity: Counter[str] = Counter()
@@ -104,7 +105,7 @@ def cut_by_time(
 
 
 def _counts(row: dict[str, Any], videos: Videos) -> bool:
-    return videos.get(row["video_id"]) is not None and math.isfinite(row["reward"] or 0.0)
+    return videos.get(row["video_id"]) is not None and math.isfinite(math.nan if row["reward"] is None else row["reward"])
 
 
 @dataclass(frozen=True)

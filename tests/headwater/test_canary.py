@@ -133,6 +133,8 @@ def test_rewards_are_of_places_looked_at_since_the_release_by_who_is_in_the_shar
     assert (ours.viewers, ours.m, ours.x, ours.xx, ours.xm, ours.mm, ours.squares) == (1, 2.0, 3.0, 9.0, 6.0, 4.0, 5.0)
     assert (others.viewers, others.m, others.x) == (1, 1.0, -1.0)
     assert named == 1
+    log.add([page(inside, 9, NOON + 9, float("nan"))])
+    assert rewards(log.folder, "agent", "v", SHARE, since=NOON)[0] == ours
 
 
 @pytest.mark.stack

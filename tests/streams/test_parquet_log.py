@@ -3,6 +3,7 @@
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from msgspec import structs
@@ -121,6 +122,26 @@ def test_a_file_that_can_not_be_read_is_set_aside_and_holds_up_nothing(tmp_path:
     assert log.erase("user_id", "bob") == 2
     assert log.merge(before="9999-12-31") == 0
     assert [path.name for path in tmp_path.glob("day=*/unreadable-*")] == [f"unreadable-{torn.name}"]
+
+
+def test_a_file_with_columns_of_another_kind_is_left_out_of_what_is_read_and_merged(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "ann")])
+    (good,) = tmp_path.glob("day=*/part-*.parquet")
+    read = pq.ParquetFile(good).read()
+    place = read.schema.get_field_index("reward")
+    pq.write_table(read.set_column(place, "reward", pa.array(["much", "more"])), good.with_name("part-poisoned.parquet"))
+    assert log.read(["request_id", "reward"]).to_pylist() == [{"request_id": "r1", "reward": 0.5}] * 2
+    good.with_name("part-second.parquet").write_bytes(good.read_bytes())
+    log.merge(before="2100-01-01")
+    assert [path.name for path in good.parent.glob("unreadable-*")] == ["unreadable-part-poisoned.parquet"]
+    assert log.read().num_rows == 4
+
+
+def test_where_nothing_can_be_read_there_is_nothing(tmp_path: Path) -> None:
+    (tmp_path / "day=2026-01-01").mkdir()
+    (tmp_path / "day=2026-01-01" / "part-1.parquet").write_bytes(b"no rows")
+    assert FeedbackLog(tmp_path).read().num_rows == 0
 
 
 def test_rows_of_a_version_that_knew_fewer_columns_are_merged_with_the_others(tmp_path: Path) -> None:
