@@ -85,11 +85,16 @@ function makeModel({ model }) {
       h("div", { class: "model-head" }, h("h3", {}, model), pinned), version, since, canary.element),
     update(standing) {
       setText(version, standing.version || "none");
-      setText(since, standing.version ? `serves since ${clock(standing.since)}, ${ago(standing.since, Date.now())}` : "serves everybody but the canary's viewers");
+      setText(since, sinceWhen(standing));
       pinned.hidden = !standing.pinned;
       canary.update(standing.canary);
     },
   };
+}
+
+function sinceWhen({ version, since, canary }) {
+  if (version) return `serves since ${clock(since)}, ${ago(since, Date.now())}`;
+  return canary ? "serves everybody but the canary's viewers" : "nothing that was learned serves yet";
 }
 
 /** A canary: who gets it, and what their pages earned beside all others', on a scale with 0 in its middle. */
