@@ -105,10 +105,11 @@ def rewards(feedback: Path, model: str, version: str, share: float, *, since: in
     if rows is None:
         return _totals(np.zeros((0, 3))), _totals(np.zeros((0, 3))), 0
     looked_at = pc.greater(pc.list_value_length(rows["actions"]), 0)
-    # Nulls are neither: what is no number says nothing of anybody.
-    rows = rows.filter(pc.and_(looked_at, pc.is_finite(rows["reward"]))).drop_columns(["actions"])
+    # Nulls are none of it: what is no number says nothing, and nobody's of nobody.
+    counts = pc.and_(pc.and_(looked_at, pc.is_finite(rows["reward"])), pc.is_valid(rows["user_id"]))
+    rows = rows.filter(counts).drop_columns(["actions"])
     rows = rows.append_column("square", pc.multiply(rows["reward"], rows["reward"]))
-    named = pc.match_substring(rows["policy_version"], f"{model}:{version}").cast(pa.int64())
+    named = pc.fill_null(pc.match_substring(rows["policy_version"], f"{model}:{version}"), False).cast(pa.int64())
     rows = rows.append_column("named", named)
     by_viewer = rows.group_by("user_id").aggregate(
         [("reward", "count"), ("reward", "sum"), ("square", "sum"), ("named", "sum")]

@@ -21,8 +21,8 @@ class NotPossible(ValueError):
 def release(settings: Settings, model: str, learned: Learned) -> Decision:
     """Decide what becomes of what was learned, do it, and return that.
 
-    What passed goes to a share of viewers first where a share and a time are set and a learner runs to watch it, else to all.
-    While a version is pinned or a canary runs it is held back, and what was rolled back once stays so.
+    What passed goes to a share of viewers first where learning.canary_share, canary_s and every_s are set, else to all. While a
+    version is pinned or a canary runs it is held back, and what was rolled back once stays so.
 
     Raises:
         OSError: the disk or the broker takes it not.

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from deploy.local.binaries import BinaryMissing
 from deploy.local.process import die_with_parent
 from headwater import tuning
 from headwater.canary import LOOK_EVERY_S, Watch
@@ -47,8 +48,6 @@ def learn(name: str, settings: Settings, console: Console) -> bool:
         ConnectionError: the broker is away, so that nobody would hear of a release.
     """
     check_broker(settings.kafka, timeout_s=5.0)
-    # Where no learner runs beside the house nobody else looks.
-    Watch(settings).look()
     now = standing(settings, name)
     if is_watched(settings, name, now):
         # Each new one would take the place of the last before it is known what that is worth.
@@ -81,6 +80,8 @@ def keep_learning(settings: Settings) -> None:
         while True:
             time.sleep(settings.learning.every_s)
             places = size_of(feedback)
+            # Fewer than before: somebody was forgotten.
+            learned_from = {name: min(of, places) for name, of in learned_from.items()}
             for name in due(settings, learned_from, places):
                 if _apart(name, settings):
                     learned_from[name] = places
@@ -91,9 +92,9 @@ def keep_learning(settings: Settings) -> None:
 def due(settings: Settings, learned_from: Mapping[str, int], places: int) -> list[str]:
     """Return which models have enough feedback that they did not learn from, and no canary that is being watched.
 
-    `learned_from` says of how many of the `places` each has learned; fewer now than then: somebody was forgotten.
+    `learned_from` says of how many of the `places` each has learned.
     """
-    new = {name: places - min(learned_from.get(name, 0), places) for name in lessons(settings)}
+    new = {name: places - learned_from.get(name, 0) for name in lessons(settings)}
     enough = [name for name, many in new.items() if many >= settings.learning.least_places]
     return [name for name in enough if not is_watched(settings, name, standing(settings, name))]
 
@@ -118,14 +119,14 @@ def _apart(name: str, settings: Settings) -> bool:
 
 def _learn_apart(name: str, settings: Settings, parent: int) -> None:
     die_with_parent(signal.SIGKILL, parent=parent)
-    # Whatever a viewer waits for goes first.
-    os.nice(19)
+    # Whatever a viewer waits for goes first, and has the core at once.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     log_to_stderr()
     try:
         learn(name, settings, Console())
     except TooLittle as error:
         log.info("%s: nothing to learn from: %s", name, error)
-    except BadSettings as error:
+    except (BadSettings, BinaryMissing) as error:
         # Not tried again before there is new feedback: the same settings fail in the same way.
         log.error("%s: %s", name, error)
         failed(settings, name, str(error))

@@ -57,7 +57,7 @@ class ParquetLog:
         return self.schema.empty_table().select(columns or self.schema.names) if found is None else found
 
     def count(self, *, since: str = "") -> int:
-        """Return how many rows `read` would: the files say it of themselves."""
+        """Return how many rows there are, as the files say of themselves, those with columns of another kind too."""
         return int(self.look(lambda dataset: dataset.count_rows(), since=since) or 0)
 
     def look(self, read: Callable[[ds.Dataset], Any], *, since: str = "") -> Any:
@@ -68,23 +68,27 @@ class ParquetLog:
             if not names:
                 return None
             try:
-                return read(ds.dataset(names, schema=self.schema))
+                return self._of_good(names, read)
             except FileNotFoundError:
                 # A merge has made one file of some, in between.
                 if not left:
                     raise
-            except _UNREADABLE as error:
-                # A machine that lost its power leaves files without an end; a stranger's has columns of another kind.
-                good = [name for name in names if self._can_be(read, name)]
-                bad = sorted(set(names).difference(good))
-                log.error("%s: %d files can't be read and are left out, %s first: %s", self.folder, len(bad), bad[:1], error)
-                return read(ds.dataset(good, schema=self.schema)) if good else None
         return None
 
-    def _can_be(self, read: Callable[[ds.Dataset], Any], name: str) -> bool:
+    def _of_good(self, names: list[str], read: Callable[[ds.Dataset], Any]) -> Any:
+        try:
+            return read(ds.dataset(names, schema=self.schema))
+        except _UNREADABLE as error:
+            # A machine that lost its power leaves files without an end; a stranger's has columns of another kind.
+            good = [name for name in names if self._can_be(name, read)]
+            bad = sorted(set(names).difference(good))
+            log.error("%s: %d files can't be read and are left out, %s first: %s", self.folder, len(bad), bad[:1], error)
+            return read(ds.dataset(good, schema=self.schema)) if good else None
+
+    def _can_be(self, name: str, read: Callable[[ds.Dataset], Any]) -> bool:
         try:
             read(ds.dataset([name], schema=self.schema))
-        except (*_UNREADABLE, FileNotFoundError):
+        except _UNREADABLE:
             return False
         return True
 
@@ -108,18 +112,18 @@ class ParquetLog:
 
     def erase(self, column: str, value: str) -> int:
         """Rewrite the files that hold rows whose `column` equals `value`, without them; return how many rows went."""
-        erased = 0
+        erased, kind = 0, self.schema.field(column)
         with self._lock:
             self._drop_unfinished()
             for path in sorted(self.folder.glob("day=*/part-*.parquet")):
                 # Of nearly all files this column is read and no other: a history is a thousand times its viewer's id.
-                names = _read(path, [column])
+                names = _read(path, [column], as_schema=pa.schema([kind]))
                 if names is None or not pc.any(pc.equal(names[column], value)).as_py():
                     continue
                 table = _read(path)
                 if table is None:
                     continue
-                kept = table.filter(pc.not_equal(table[column], value))
+                kept = table.filter(pc.not_equal(table[column].cast(kind.type), value))
                 erased += table.num_rows - kept.num_rows
                 _replace(path, kept)
         return erased

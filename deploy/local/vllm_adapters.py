@@ -35,7 +35,8 @@ def add(
         for down, up, width in zip(downs, ups, widths, strict=True):
             # An adapter or its model may pad what comes out.
             wide = min(width, up.shape[-2])
-            y[rows, first : first + wide].addmm_(x[rows] @ down[adapter, 0].T, up[adapter, 0, :wide].T.to(y.dtype), alpha=scale)
+            inner = (x[rows] @ down[adapter, 0].T).to(y.dtype)
+            y[rows, first : first + wide].addmm_(inner, up[adapter, 0, :wide].T.to(y.dtype), alpha=scale)
             first += width
 
 

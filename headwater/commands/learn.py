@@ -17,8 +17,8 @@ class Model(StrEnum):
 def learn(
     models: Annotated[list[Model] | None, typer.Argument(help="which; default: all that this house has, in this order")] = None,
 ) -> None:
-    """Learn from the feedback log, now, and release what passes the gate: to a share of viewers first, where a learner
-    runs to watch it (learning.canary_share), else to all; the nodes of the API load it within seconds.
+    """Learn from the feedback log, now, and release what passes the gate: to a share of viewers first, where
+    learning.canary_share, canary_s and every_s are set, else to all; the nodes of the API load it within seconds.
 
     A model learns from all but the newest feedback and is judged by that: towers must find more than popularity does, a ranker
     must know more than base rates, the agent must choose better than the page's own order, and none may be worse than what
@@ -30,12 +30,17 @@ def learn(
     """
     from rich.console import Console
 
+    from headwater.canary import Watch
     from headwater.learning import learn as run
     from headwater.learning import lessons
     from headwater.settings import load
     from models.learning.gate import TooLittle
+    from streams.kafka import check_broker
 
     console, settings = Console(), load()
+    check_broker(settings.kafka, timeout_s=5.0)
+    # Where no learner runs beside the house nobody else looks at canaries.
+    Watch(settings).look()
     poor = False
     for name in [model.value for model in models] if models else lessons(settings):
         try:

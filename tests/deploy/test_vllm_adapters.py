@@ -48,10 +48,13 @@ def test_what_an_adapter_pads_is_left_out() -> None:
     assert torch.equal(y, torch.full((2, 4), 3.0))
 
 
-def test_numbers_of_half_the_length_are_added_in_their_own_kind(stacked: tuple[list[torch.Tensor], list[torch.Tensor]]) -> None:
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32])
+def test_numbers_of_half_the_length_are_added_in_the_kind_of_the_sum(
+    stacked: tuple[list[torch.Tensor], list[torch.Tensor]], kind: torch.dtype
+) -> None:
     downs, ups = ([each.bfloat16() for each in of] for of in stacked)
-    y, x = torch.zeros(4, sum(WIDTHS), dtype=torch.bfloat16), torch.randn(4, IN).bfloat16()
+    y, x = torch.zeros(4, sum(WIDTHS), dtype=kind), torch.randn(4, IN).bfloat16()
     add(y, x, downs, ups, 1.0, WIDTHS, torch.tensor([0, 0, 1, 1]))
     exact = torch.cat([up[0, 0].float() @ (down[0, 0].float() @ x[0].float()) for down, up in zip(downs, ups, strict=True)])
-    assert y.dtype == torch.bfloat16
+    assert y.dtype == kind
     assert torch.allclose(y[0].float(), exact, rtol=0.05, atol=0.3)

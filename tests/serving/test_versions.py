@@ -93,9 +93,6 @@ def test_slots_have_the_names_of_releases_and_without_a_share_there_is_none_for_
     assert list(Versions("ranker", loaded.load).slots()) == ["ranker"]
 
 
-# ── in a node ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 @pytest.fixture
 def world(build: Build) -> World:
     world: World = build(ranker=None, learning=LearningSettings(canary_share=SHARE))

@@ -138,6 +138,17 @@ def test_a_file_with_columns_of_another_kind_is_left_out_of_what_is_read_and_mer
     assert log.read().num_rows == 4
 
 
+def test_a_file_with_columns_of_another_kind_keeps_nobody_in_the_log(tmp_path: Path) -> None:
+    log = FeedbackLog(tmp_path)
+    log.add([feedback("r1", "42"), feedback("r2", "ann")])
+    (good,) = tmp_path.glob("day=*/part-*.parquet")
+    read = pq.ParquetFile(good).read()
+    place = read.schema.get_field_index("user_id")
+    pq.write_table(read.set_column(place, "user_id", pa.array([42, 42, 7, 7])), good.with_name("part-0-poisoned.parquet"))
+    assert log.erase("user_id", "42") == 4
+    assert {row["user_id"] for row in log.read(["user_id"]).to_pylist()} <= {"7", "ann"}
+
+
 def test_where_nothing_can_be_read_there_is_nothing(tmp_path: Path) -> None:
     (tmp_path / "day=2026-01-01").mkdir()
     (tmp_path / "day=2026-01-01" / "part-1.parquet").write_bytes(b"no rows")
