@@ -14,7 +14,8 @@ setup:  ## both environments and the exported models; does nothing where nothing
 llm:  ## the same, and vLLM with a small language model, for understanding.url or agent.url = "local"
 	@deploy/local/setup.sh llm
 
-demo: setup  ## the whole loop, live in the terminal: real events, real clips, an audience
+demo:  ## the whole loop, live in the terminal: real events, real clips, an audience; LLM=no leaves vLLM out
+	@deploy/local/setup.sh $(if $(filter no,$(LLM)),,llm)
 	@.venv/bin/headwater demo
 
 test:  ## lint, types, then every test, with Chromium for the pages and vLLM for the rewrite
