@@ -33,6 +33,10 @@ class _Interrupts:
             self._hears = False
         self._raise_if_asked()
 
+    def asked(self) -> bool:
+        """Return whether a signal came: for an event loop, in whose tasks an exception would end anywhere."""
+        return self._asked
+
     def _raise_if_asked(self) -> None:
         if self._asked:
             raise KeyboardInterrupt
@@ -46,4 +50,4 @@ class _Interrupts:
 
 
 _interrupts = _Interrupts()
-listen, interruptible = _interrupts.listen, _interrupts.interruptible
+listen, interruptible, asked = _interrupts.listen, _interrupts.interruptible, _interrupts.asked

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import os
 import sys
 import time
@@ -124,22 +125,25 @@ class Stage:
         self._show = show
 
     async def play(self, console: "Console", check: Callable[[], None], *, limit_s: float | None, once: bool) -> None:
-        """Run all actors until `limit_s` is over or, with `once`, until everything was seen."""
-        from deploy.local.interrupts import interruptible
+        """Run all actors until `limit_s` is over, a signal came or, with `once`, until everything was seen."""
+        from deploy.local.interrupts import asked
         from simulation.client import Client
 
-        began = time.monotonic()
+        until = math.inf if limit_s is None else time.monotonic() + limit_s
+
+        def over() -> bool:
+            return asked() or time.monotonic() >= until or (once and self._scene.complete)
+
         async with Client(self._scene.address) as client, asyncio.TaskGroup() as group:
             actors = (self._upload_catalogue, self._replay, self._watch, self._upload_clips, self._probe, self._like)
             tasks = [group.create_task(actor(client)) for actor in actors]
             with self._shown(console) as redraw:
-                while (limit_s is None or time.monotonic() < began + limit_s) and not (once and self._scene.complete):
+                while not over():
                     check()
                     with self._tolerant():
                         self._scene.tick(await client.catalogue_size())
                     redraw()
-                    with interruptible():
-                        await asyncio.sleep(REDRAW_EVERY_S)
+                    await asyncio.sleep(REDRAW_EVERY_S)
             for task in tasks:
                 task.cancel()
 
