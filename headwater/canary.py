@@ -52,7 +52,7 @@ class Watch:
             self._untold = False
         decisions = record.read(self._settings.learning.releases)
         failures: list[OSError] = []
-        for model in sorted({decision.model for decision in decisions}):
+        for model in record.models(decisions):
             now = record.standing(decisions, model)
             try:
                 if now.canary:

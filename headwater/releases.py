@@ -58,8 +58,8 @@ def announce(settings: Settings) -> list[str]:
     Raises:
         NotReleased: the broker did not take it.
     """
-    models = {decision.model for decision in record.read(settings.learning.releases)}
-    return tell(settings, *sorted(models)) if models else []
+    models = record.models(record.read(settings.learning.releases))
+    return tell(settings, *models) if models else []
 
 
 def _serving(now: Standing) -> list[str]:

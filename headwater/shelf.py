@@ -55,7 +55,7 @@ def shelf(root: Path, model: str) -> list[Known]:
 def models(root: Path) -> list[str]:
     """Return the models that anything is known of."""
     on_disk = {folder.name for folder in root.iterdir() if releases.versions(root, folder.name)} if root.is_dir() else set()
-    return sorted(on_disk | {decision.model for decision in record.read(root)})
+    return sorted(on_disk.union(record.models(record.read(root))))
 
 
 def headline(figures: Mapping[str, float | None]) -> str:

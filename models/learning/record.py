@@ -70,6 +70,11 @@ class Standing(Struct, frozen=True, kw_only=True):
         return frozenset({self.serving, self.canary, self.pinned, *self.served[-2:]}) - {""}
 
 
+def models(decisions: Sequence[Decision]) -> list[str]:
+    """Return which models anything was decided about, by their names in order."""
+    return sorted({decision.model for decision in decisions})
+
+
 def standing(decisions: Sequence[Decision], model: str) -> Standing:
     """Return what a model's decisions come to, one after the other."""
     now = Standing()

@@ -70,7 +70,7 @@ class Learning:
         """Return what there is to see now. Reads files: for a thread that may wait for a disk."""
         decisions = self._decisions()
         return LearningView(
-            models=[self._standing(model, decisions) for model in sorted({decision.model for decision in decisions})],
+            models=[self._standing(model, decisions) for model in record.models(decisions)],
             decisions=[_told(decision) for decision in decisions[: -MOST_DECISIONS - 1 : -1]],
             run=None if self._runs is None else self._runs.newest(),
         )
