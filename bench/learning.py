@@ -36,7 +36,8 @@ def main(
     pages: Annotated[int, typer.Option(min=100, help="pages with feedback, of 8 places each")] = 1_000,
     viewers: Annotated[int, typer.Option(min=10, help="simulated viewers; the last fifth of the pages judges")] = 100,
     questions: Annotated[int, typer.Option(min=16, help="questions learned from, half by SFT, half by GRPO")] = 360,
-    steps: Annotated[int, typer.Option(min=1, help="steps of GRPO, of 2 questions")] = 90,
+    steps: Annotated[int, typer.Option(min=1, help="steps of GRPO, of `--batch` questions")] = 90,
+    batch: Annotated[int, typer.Option(min=1, help="questions a step, of SFT and GRPO; a GPU is filled by more")] = 2,
     judged: Annotated[int, typer.Option(min=50, help="questions judged by")] = 200,
     layers: Annotated[int, typer.Option(min=0, help="layers that learn, the last; 0: all")] = 0,
     memory: Annotated[int, typer.Option(min=50, help="tokens that tell of a viewer")] = 60,
@@ -57,7 +58,8 @@ def main(
     with own_settings() as settings, TemporaryDirectory(prefix="headwater-learning-") as folder:
         settings.agent.memory_tokens = memory
         tuning = settings.tuning
-        tuning.questions, tuning.steps, tuning.judged, tuning.layers, tuning.choices = questions, steps, judged, layers, 0.0
+        tuning.questions, tuning.steps, tuning.batch, tuning.judged = questions, steps, batch, judged
+        tuning.layers, tuning.choices = layers, 0.0
         catalogue, log = Catalogue(seed=seed), Path(folder) / "feedback"
         FeedbackLog(log).add(simulated(catalogue, viewers=viewers, pages=pages, until=now_ms(), seed=seed))
         base, _ = base_of(settings)

@@ -94,12 +94,11 @@ class _Trainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor, None]:
+        # On the CPU, where they become trees: of a GPU each row would be waited for.
+        ids, whole = input_ids.cpu().numpy(), attention_mask.cpu().numpy().astype(bool)
         prompts, answers = (
-            [row[mask.bool()].tolist() for row, mask in zip(*parts, strict=True)]
-            for parts in (
-                (input_ids[:, :-logits_to_keep], attention_mask[:, :-logits_to_keep]),
-                (input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:]),
-            )
+            [row[mask].tolist() for row, mask in zip(ids[:, part], whole[:, part], strict=True)]
+            for part in (slice(None, -logits_to_keep), slice(-logits_to_keep, None))
         )
         likely, entropy = log_probs(model, prompts, answers, temperature=self.temperature)
         missing = logits_to_keep - likely.shape[1]

@@ -25,18 +25,19 @@ def log_probs(
 
     Each answer goes on from its prompt, both in tokens; after its end there are zeros.
     """
-    trees, of = _planted(prompts, list(map(len, answers)))
-    # What each token of an answer goes on from; a prompt that nothing is asked of is not computed.
+    trees, of, ends = _planted(prompts, list(map(len, answers)))
+    # What each token of an answer goes on from.
     before = [
-        trees[tree].add([*prompt, *answer[:-1]])[len(prompt) - 1 :] if answer else []
-        for tree, prompt, answer in zip(of, prompts, answers, strict=True)
+        [end, *trees[tree].add(answer[:-1], after=end)] if answer else []
+        for tree, end, answer in zip(of, ends, answers, strict=True)
     ]
     asked: list[dict[int, None]] = [{} for _ in trees]
     for tree, nodes in zip(of, before, strict=True):
         asked[tree].update(dict.fromkeys(nodes))
     logits, row_of = _Grove(model, trees).computed([range(len(tree)) for tree in trees], asked)
     likely = torch.log_softmax(logits.float() / temperature, dim=-1)
-    entropy = -(likely.exp() * likely).sum(dim=-1)
+    with torch.no_grad():
+        entropy = -(likely.exp() * likely).sum(dim=-1)
     rows = _table([[row_of[tree][node] for node in nodes] for tree, nodes in zip(of, before, strict=True)], logits.device)
     said = _table([[1] * len(answer) for answer in answers], logits.device)
     tokens, grown = _table(answers, logits.device), torch.tensor(of, device=logits.device)[:, None]
@@ -51,41 +52,48 @@ def sampled(
 
     An answer ends with the token `ends`, or after the `longest` number of them.
     """
-    trees, of_prompt = _planted(prompts, [each * longest] * len(prompts))
+    trees, of, ends_of_prompts = _planted(prompts, [each * longest] * len(prompts))
     grove = _Grove(model, trees, grows=True)
-    of = [tree for tree in of_prompt for _ in range(each)]
-    # Where each answer has come to: at first all to one prompt are at its end.
-    at = [node for tree, prompt in zip(of_prompt, prompts, strict=True) for node in [trees[tree].add(prompt)[-1]] * each]
+    # Answers that have come to the same node, at first all to one prompt, go on from the same chances.
+    standing: dict[tuple[int, int], list[int]] = {}
+    for row, place in enumerate(zip(of, ends_of_prompts, strict=True)):
+        standing.setdefault(place, []).extend(range(row * each, (row + 1) * each))
     new: list[Iterable[int]] = [range(len(tree)) for tree in trees]
-    tokens: list[list[int]] = [[] for _ in at]
-    chances: list[list[float]] = [[] for _ in at]
-    going = list(range(len(at)))
-    while going:
+    tokens: list[list[int]] = [[] for _ in range(each * len(prompts))]
+    chances: list[list[float]] = [[] for _ in tokens]
+    for _ in range(longest):
+        if not standing:
+            break
         asked: list[dict[int, None]] = [{} for _ in trees]
-        for answer in going:
-            asked[of[answer]][at[answer]] = None
+        for tree, node in standing:
+            asked[tree][node] = None
         logits, row_of = grove.computed(new, asked)
-        rows = [row_of[of[answer]][at[answer]] for answer in going]
-        likely = torch.log_softmax(logits[[of[answer] for answer in going], rows].float() / temperature, dim=-1)
-        drawn = torch.multinomial(likely.exp(), 1)
-        for answer, token, chance in zip(going, drawn[:, 0].tolist(), likely.gather(1, drawn)[:, 0].tolist(), strict=True):
-            tokens[answer].append(token)
-            chances[answer].append(chance)
-        going = [answer for answer in going if tokens[answer][-1] != ends and len(tokens[answer]) < longest]
+        rows = [row_of[tree][node] for tree, node in standing]
+        likely = torch.log_softmax(logits[[tree for tree, _ in standing], rows].float() / temperature, dim=-1)
+        # What a draw costs is to add up the vocabulary: once for all that stand in one place.
+        drawn = torch.multinomial(likely.exp(), max(map(len, standing.values())), replacement=True)
+        going: dict[tuple[int, int, int], list[int]] = {}
+        for (place, answers), *draws in zip(standing.items(), drawn.tolist(), likely.gather(1, drawn).tolist(), strict=True):
+            for answer, token, chance in zip(answers, *draws, strict=False):
+                tokens[answer].append(token)
+                chances[answer].append(chance)
+                if token != ends:
+                    going.setdefault((*place, token), []).append(answer)
         grown = [len(tree) for tree in trees]
-        for answer in going:
-            (at[answer],) = trees[of[answer]].add(tokens[answer][-1:], after=at[answer])
+        standing = {(tree, trees[tree].add([token], after=node)[0]): answers for (tree, node, token), answers in going.items()}
         new = [range(before, len(tree)) for before, tree in zip(grown, trees, strict=True)]
     return tokens, chances
 
 
 class _Tree:
-    """Texts that begin alike. A node is a token; its lineage are the nodes of its text up to it, its own the last."""
+    """Texts that begin alike. A node is a token: what comes `before` it is a node too, -1 where a text begins."""
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
-        self.lineages: list[NDArray[np.intp]] = []
+        self.places: list[int] = []
+        self._before: list[int] = []
         self._nodes: dict[tuple[int, int], int] = {}
+        self._seen, self._known = np.zeros((64, 64), np.bool_), 0
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -94,13 +102,28 @@ class _Tree:
         """Return the node of each token of a text that goes on after a node, -1: that begins."""
         nodes = []
         for token in text:
-            node = self._nodes.setdefault((after, token), len(self.tokens))
-            if node == len(self.tokens):
+            node = self._nodes.get((after, token), -1)
+            if node < 0:
+                self._nodes[after, token] = node = len(self.tokens)
                 self.tokens.append(token)
-                before = self.lineages[after] if after >= 0 else np.empty(0, np.intp)
-                self.lineages.append(np.append(before, node))
+                self.places.append(self.places[after] + 1 if after >= 0 else 0)
+                self._before.append(after)
             nodes.append(after := node)
         return nodes
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Return which of n nodes, in columns, each sees, (n, n): itself, and what comes before it in its text."""
+        if len(self) > len(self._seen):
+            more = np.zeros((2 * len(self), 2 * len(self)), np.bool_)
+            more[: self._known, : self._known] = self._seen[: self._known, : self._known]
+            self._seen = more
+        seen = self._seen
+        for node in range(self._known, len(self)):
+            if (before := self._before[node]) >= 0:
+                seen[node] = seen[before]
+            seen[node, node] = True
+        self._known = len(self)
+        return seen[: self._known, : self._known]
 
 
 class _Grove:
@@ -124,15 +147,16 @@ class _Grove:
         # A pad sees itself: a softmax over nothing is no number.
         seen[:, 0, np.arange(width), self._width + np.arange(width)] = True
         for row, (tree, nodes) in enumerate(zip(self._trees, of_tree, strict=True)):
+            if not nodes:
+                continue
             first = width - len(nodes)
             columns = np.zeros(len(tree), np.intp)
             columns[: len(self._columns[row])] = self._columns[row]
             columns[nodes] = self._width + np.arange(first, width)
             self._columns[row] = columns
-            for column, node in enumerate(nodes, first):
-                tokens[row, column] = tree.tokens[node]
-                places[row, column] = len(tree.lineages[node]) - 1
-                seen[row, 0, column, columns[tree.lineages[node]]] = True
+            tokens[row, first:] = np.take(tree.tokens, nodes)
+            places[row, first:] = np.take(tree.places, nodes)
+            seen[row, 0, first:, columns] = tree.seen()[nodes].T
         self._width += width
         device = next(self._model.parameters()).device
         out = self._model(
@@ -148,22 +172,32 @@ class _Grove:
         return out.logits, [{node: row for row, node in enumerate(last, kept - len(last))} for last in asked]
 
 
-def _planted(prompts: Sequence[Sequence[int]], answered: Sequence[int]) -> tuple[list[_Tree], list[int]]:
-    """Return trees for prompts, each answered by so many tokens, and the tree of each, which shares half of it or is new."""
+def _planted(prompts: Sequence[Sequence[int]], answered: Sequence[int]) -> tuple[list[_Tree], list[int], list[int]]:
+    """Return trees for prompts, each answered by so many tokens, and for each its tree, which shares half of it, and its end.
+
+    Prompts that are the same are planted once; one that nothing is asked of is not computed, and its end is -1.
+    """
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        alike.setdefault(tuple(prompt), []).append(row)
     trees: list[_Tree] = []
-    of = [0] * len(prompts)
+    of, ends = [0] * len(prompts), [-1] * len(prompts)
     first: Sequence[int] = ()
     size = 0
-    for row in sorted(range(len(prompts)), key=lambda row: list(prompts[row])):
-        prompt = prompts[row]
-        alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, prompt, strict=False)))
-        added = len(prompt) - alike + answered[row]
-        if not trees or 2 * alike < len(prompt) or size + added > MOST_TOKENS:
-            trees.append(_Tree())
-            first, size, added = prompt, 0, len(prompt) + answered[row]
-        size += added
-        of[row] = len(trees) - 1
-    return trees, of
+    for prompt, rows in sorted(alike.items()):
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, prompt, strict=False)))
+        in_new = not trees or 2 * shared < len(prompt)
+        end = -1
+        for row in rows:
+            if in_new or size + len(prompt) - shared + answered[row] > MOST_TOKENS:
+                trees.append(_Tree())
+                first, size, shared, in_new, end = prompt, 0, 0, False, -1
+            if answered[row] and end < 0:
+                end = trees[-1].add(prompt)[-1]
+            size += len(prompt) - shared + answered[row]
+            shared = len(prompt)
+            of[row], ends[row] = len(trees) - 1, end
+    return trees, of, ends
 
 
 def _table(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

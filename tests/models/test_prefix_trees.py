@@ -64,9 +64,9 @@ def test_nothing_is_asked_of_no_answers(model: LlamaForCausalLM) -> None:
 
 def test_sampled_answers_come_with_their_likelihoods_and_end(model: LlamaForCausalLM) -> None:
     torch.manual_seed(1)
-    asked = [[5, 6, 7, 8], [9, 10], [5, 6, 7, 11, 12]]
+    asked = [[5, 6, 7, 8], [9, 10], [5, 6, 7, 11, 12], [5, 6, 7, 8]]
     answers, chances = sampled(model, asked, 3, longest=6, ends=END)
-    assert len(answers) == 9
+    assert len(answers) == 12
     assert all(answer.index(END) == len(answer) - 1 if END in answer else len(answer) == 6 for answer in answers)
     whole, _ = log_probs(model, [prompt for prompt in asked for _ in range(3)], answers)
     for row, likely in zip(whole.tolist(), chances, strict=True):
