@@ -95,9 +95,9 @@ class _Trainer(GRPOTrainer):
         self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor, None]:
         # On the CPU, where they become trees: of a GPU each row would be waited for.
-        ids, whole = input_ids.cpu().numpy(), attention_mask.cpu().numpy().astype(bool)
+        tokens, no_pads = input_ids.cpu().numpy(), attention_mask.cpu().numpy().astype(bool)
         prompts, answers = (
-            [row[mask].tolist() for row, mask in zip(ids[:, part], whole[:, part], strict=True)]
+            [row[mask].tolist() for row, mask in zip(tokens[:, part], no_pads[:, part], strict=True)]
             for part in (slice(None, -logits_to_keep), slice(-logits_to_keep, None))
         )
         likely, entropy = log_probs(model, prompts, answers, temperature=self.temperature)

@@ -23,13 +23,13 @@ def log_probs(
 ) -> tuple[Tensor, Tensor]:
     """Return the log-probability of each token of n answers, and the entropy in its place, (n, longest answer) each.
 
-    Each answer goes on from its prompt, both in tokens; after its end there are zeros.
+    Each answer goes on from its prompt, both in tokens; after its end there are zeros. No gradient goes through the entropy.
     """
-    trees, of, ends = _planted(prompts, list(map(len, answers)))
+    trees, of, last = _planted(prompts, list(map(len, answers)))
     # What each token of an answer goes on from.
     before = [
-        [end, *trees[tree].add(answer[:-1], after=end)] if answer else []
-        for tree, end, answer in zip(of, ends, answers, strict=True)
+        [node, *trees[tree].add(answer[:-1], after=node)] if answer else []
+        for tree, node, answer in zip(of, last, answers, strict=True)
     ]
     asked: list[dict[int, None]] = [{} for _ in trees]
     for tree, nodes in zip(of, before, strict=True):
@@ -52,11 +52,11 @@ def sampled(
 
     An answer ends with the token `ends`, or after the `longest` number of them.
     """
-    trees, of, ends_of_prompts = _planted(prompts, [each * longest] * len(prompts))
+    trees, of, last = _planted(prompts, [each * longest] * len(prompts))
     grove = _Grove(model, trees, grows=True)
     # Answers that have come to the same node, at first all to one prompt, go on from the same chances.
     standing: dict[tuple[int, int], list[int]] = {}
-    for row, place in enumerate(zip(of, ends_of_prompts, strict=True)):
+    for row, place in enumerate(zip(of, last, strict=True)):
         standing.setdefault(place, []).extend(range(row * each, (row + 1) * each))
     new: list[Iterable[int]] = [range(len(tree)) for tree in trees]
     tokens: list[list[int]] = [[] for _ in range(each * len(prompts))]
@@ -70,29 +70,33 @@ def sampled(
         logits, row_of = grove.computed(new, asked)
         rows = [row_of[tree][node] for tree, node in standing]
         likely = torch.log_softmax(logits[[tree for tree, _ in standing], rows].float() / temperature, dim=-1)
-        # What a draw costs is to add up the vocabulary: once for all that stand in one place.
-        drawn = torch.multinomial(likely.exp(), max(map(len, standing.values())), replacement=True)
-        going: dict[tuple[int, int, int], list[int]] = {}
-        for (place, answers), *draws in zip(standing.items(), drawn.tolist(), likely.gather(1, drawn).tolist(), strict=True):
-            for answer, token, chance in zip(answers, *draws, strict=False):
+        # By sums over the vocabulary, in which what is unlikely must not vanish. As many for each place as the fullest needs,
+        # but two at least: to draw one alone, PyTorch draws a number for each word, and takes twenty times as long.
+        drawn = torch.multinomial(likely.double().exp(), max(2, *map(len, standing.values())), replacement=True)
+        grown = [len(tree) for tree in trees]
+        going: dict[tuple[int, int], list[int]] = {}
+        for place, draws, of_draws in zip(standing, drawn.tolist(), likely.gather(1, drawn).tolist(), strict=True):
+            tree, node = place
+            for answer, token, chance in zip(standing[place], draws, of_draws, strict=False):
                 tokens[answer].append(token)
                 chances[answer].append(chance)
                 if token != ends:
-                    going.setdefault((*place, token), []).append(answer)
-        grown = [len(tree) for tree in trees]
-        standing = {(tree, trees[tree].add([token], after=node)[0]): answers for (tree, node, token), answers in going.items()}
-        new = [range(before, len(tree)) for before, tree in zip(grown, trees, strict=True)]
+                    (after,) = trees[tree].add([token], after=node)
+                    going.setdefault((tree, after), []).append(answer)
+        standing = going
+        new = [range(known, len(tree)) for known, tree in zip(grown, trees, strict=True)]
     return tokens, chances
 
 
 class _Tree:
-    """Texts that begin alike. A node is a token: what comes `before` it is a node too, -1 where a text begins."""
+    """Texts that begin alike. A node is a token, at its place in its text, after another node, or -1: at the beginning."""
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self.places: list[int] = []
-        self._before: list[int] = []
+        self._after: list[int] = []
         self._nodes: dict[tuple[int, int], int] = {}
+        # Rows for more nodes than there are, so that few are copied when some are added; the first `_known` of them are right.
         self._seen, self._known = np.zeros((64, 64), np.bool_), 0
 
     def __len__(self) -> int:
@@ -107,7 +111,7 @@ class _Tree:
                 self._nodes[after, token] = node = len(self.tokens)
                 self.tokens.append(token)
                 self.places.append(self.places[after] + 1 if after >= 0 else 0)
-                self._before.append(after)
+                self._after.append(after)
             nodes.append(after := node)
         return nodes
 
@@ -119,8 +123,8 @@ class _Tree:
             self._seen = more
         seen = self._seen
         for node in range(self._known, len(self)):
-            if (before := self._before[node]) >= 0:
-                seen[node] = seen[before]
+            if (after := self._after[node]) >= 0:
+                seen[node] = seen[after]
             seen[node, node] = True
         self._known = len(self)
         return seen[: self._known, : self._known]
@@ -173,31 +177,32 @@ class _Grove:
 
 
 def _planted(prompts: Sequence[Sequence[int]], answered: Sequence[int]) -> tuple[list[_Tree], list[int], list[int]]:
-    """Return trees for prompts, each answered by so many tokens, and for each its tree, which shares half of it, and its end.
+    """Return trees for prompts, each answered by so many tokens, and for each prompt its tree and its last node there.
 
-    Prompts that are the same are planted once; one that nothing is asked of is not computed, and its end is -1.
+    A prompt's tree is one that it shares half of itself with and that has room, or new. What nothing is asked of is in none:
+    its last node is -1.
     """
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for row, prompt in enumerate(prompts):
-        alike.setdefault(tuple(prompt), []).append(row)
     trees: list[_Tree] = []
-    of, ends = [0] * len(prompts), [-1] * len(prompts)
+    of, last = [0] * len(prompts), [-1] * len(prompts)
     first: Sequence[int] = ()
+    before: Sequence[int] = ()
     size = 0
-    for prompt, rows in sorted(alike.items()):
-        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, prompt, strict=False)))
-        in_new = not trees or 2 * shared < len(prompt)
-        end = -1
-        for row in rows:
-            if in_new or size + len(prompt) - shared + answered[row] > MOST_TOKENS:
-                trees.append(_Tree())
-                first, size, shared, in_new, end = prompt, 0, 0, False, -1
-            if answered[row] and end < 0:
-                end = trees[-1].add(prompt)[-1]
-            size += len(prompt) - shared + answered[row]
-            shared = len(prompt)
-            of[row], ends[row] = len(trees) - 1, end
-    return trees, of, ends
+    for row in sorted(range(len(prompts)), key=lambda row: list(prompts[row])):
+        prompt = prompts[row]
+        alike = len(prompt) if prompt == before else _alike(first, prompt)
+        added = len(prompt) - alike + answered[row]
+        if not trees or 2 * alike < len(prompt) or size + added > MOST_TOKENS:
+            trees.append(_Tree())
+            first, size, added = prompt, 0, len(prompt) + answered[row]
+        size, before, of[row] = size + added, prompt, len(trees) - 1
+        if answered[row]:
+            last[row] = trees[-1].add(prompt)[-1]
+    return trees, of, last
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """Return how many tokens two texts begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _table(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

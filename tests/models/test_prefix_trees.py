@@ -1,5 +1,7 @@
 """What is computed once for texts that begin alike is what it is computed for each."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -20,9 +22,11 @@ def model() -> LlamaForCausalLM:
     return LlamaForCausalLM(LlamaConfig(vocab_size=50, num_attention_heads=4, num_key_value_heads=2, **shape)).eval()
 
 
-def each_alone(model: LlamaForCausalLM) -> torch.Tensor:
+def each_alone(
+    model: LlamaForCausalLM, prompts: Sequence[Sequence[int]] = PROMPTS, answers: Sequence[Sequence[int]] = ANSWERS
+) -> torch.Tensor:
     rows = []
-    for prompt, answer in zip(PROMPTS, ANSWERS, strict=True):
+    for prompt, answer in zip(prompts, answers, strict=True):
         tokens = torch.tensor([[*prompt, *answer]])
         likely = torch.log_softmax(model(input_ids=tokens).logits[0, :-1], dim=-1)
         rows.append(likely.gather(1, tokens[0, 1:, None])[len(prompt) - 1 :, 0])
@@ -62,23 +66,40 @@ def test_nothing_is_asked_of_no_answers(model: LlamaForCausalLM) -> None:
     likely.sum().backward()
 
 
-def test_sampled_answers_come_with_their_likelihoods_and_end(model: LlamaForCausalLM) -> None:
+# Prompts that share their beginnings, one twice; answers for which a tree outgrows what it had room for, some ended while
+# others go on; and prompts that begin others, so that what is drawn may stand in the tree already.
+@pytest.mark.parametrize(
+    ("asked", "each", "longest"),
+    [
+        ([[5, 6, 7, 8], [9, 10], [5, 6, 7, 11, 12], [5, 6, 7, 8]], 3, 6),
+        ([[5, 6, 7, 8], [5, 6, 7, 9]], 8, 30),
+        ([[5, 6], *([5, 6, token] for token in range(50))], 2, 3),
+    ],
+)
+def test_sampled_answers_come_with_their_likelihoods_and_end(
+    model: LlamaForCausalLM, asked: list[list[int]], each: int, longest: int
+) -> None:
     torch.manual_seed(1)
-    asked = [[5, 6, 7, 8], [9, 10], [5, 6, 7, 11, 12], [5, 6, 7, 8]]
-    answers, chances = sampled(model, asked, 3, longest=6, ends=END)
-    assert len(answers) == 12
-    assert all(answer.index(END) == len(answer) - 1 if END in answer else len(answer) == 6 for answer in answers)
-    whole, _ = log_probs(model, [prompt for prompt in asked for _ in range(3)], answers)
-    for row, likely in zip(whole.tolist(), chances, strict=True):
+    answers, chances = sampled(model, asked, each, longest=longest, ends=END)
+    assert len(answers) == each * len(asked)
+    assert all(answer.index(END) == len(answer) - 1 if END in answer else len(answer) == longest for answer in answers)
+    alone = each_alone(model, [prompt for prompt in asked for _ in range(each)], answers)
+    for row, likely in zip(alone.tolist(), chances, strict=True):
         assert row[: len(likely)] == pytest.approx(likely, abs=1e-4)
 
 
 def test_samples_are_as_often_what_they_are_likely_to_be(model: LlamaForCausalLM) -> None:
     torch.manual_seed(3)
-    answers, _ = sampled(model, [[5, 6, 7]], 4_000, longest=1, ends=END)
-    likely = torch.softmax(model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1], dim=-1)
-    often = torch.bincount(torch.tensor(answers)[:, 0], minlength=50) / 4_000
-    assert (often - likely).abs().max() < 0.03
+    # Half of them as a question of their own: what is asked twice is drawn together.
+    answers, _ = sampled(model, [[5, 6, 7], [5, 6, 7]], 2_000, longest=2, ends=END)
+    first = torch.softmax(model(input_ids=torch.tensor([[5, 6, 7]])).logits[0, -1], dim=-1)
+    often = torch.bincount(torch.tensor([answer[0] for answer in answers]), minlength=50) / 4_000
+    assert (often - first).abs().max() < 0.03
+    most = int(first.argmax())
+    second = torch.softmax(model(input_ids=torch.tensor([[5, 6, 7, most]])).logits[0, -1], dim=-1)
+    after = torch.tensor([answer[1] for answer in answers if answer[0] == most])
+    often = torch.bincount(after, minlength=50) / len(after)
+    assert (often - second).abs().max() < 0.12
 
 
 def test_the_same_seed_samples_the_same(model: LlamaForCausalLM) -> None:
