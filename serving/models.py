@@ -12,7 +12,7 @@ from typing import Protocol
 from msgspec.structs import replace
 from prometheus_client import Counter
 
-from models.canaries import canary_of, gets_canary
+from models.canaries import canary_of, serving
 from models.learning.releases import opened
 from streams.clock import Clock
 from streams.events import ModelState, Release
@@ -80,19 +80,17 @@ class Models:
         self._loads = loads
         self._clock = clock
         self._share = share
-        self._canaries = {name: canary_of(name) for name in served if canary_of(name) in served}
+        canaries = {canary_of(name) for name in served}
+        self._models = [name for name in served if name not in canaries]
         self.states = {name: ModelState(name) for name in served}
         for name in served:
             loads.expect(name)
 
     def serving(self, user_id: str) -> str:
         """Return what serves a viewer, as a policy is named after it; empty where no model does."""
-        versions = ((name, self._version(name, user_id)) for name in self.states if name not in self._canaries.values())
-        return " ".join(f"{name}:{version}" for name, version in versions if version)
-
-    def _version(self, name: str, user_id: str) -> str:
-        canary = self.states[self._canaries[name]].version if name in self._canaries else ""
-        return canary if canary and gets_canary(name, user_id, self._share) else self.states[name].version
+        versions = {name: state.version for name, state in self.states.items() if state.version}
+        by_model = ((name, serving(versions, name, user_id, share=self._share)) for name in self._models)
+        return " ".join(f"{name}:{version}" for name, version in by_model if version)
 
     def follow(self, batch: Sequence[Followed]) -> None:
         """Take over a batch of releases, as a Follower hands it over: of each name the newest, of names unknown here none."""

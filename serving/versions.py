@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from models.canaries import canary_of, gets_canary
+from models.canaries import canary_of, serving
 from serving.models import Served
 
 T = TypeVar("T")
@@ -34,8 +34,7 @@ class Versions(Generic[T]):
 
     def of(self, user_id: str) -> T | None:
         """Return what serves a viewer, None where nothing does. A page asks once: it ends with the one that it began with."""
-        canary = self._held.get(canary_of(self._name))
-        held = canary if canary and gets_canary(self._name, user_id, self._share) else self._held.get(self._name)
+        held = serving(self._held, self._name, user_id, share=self._share)
         return held and held[1]
 
     def slots(self) -> dict[str, Served]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from models.canaries import gets_canary
+from models import canaries
 from models.settings import AgentSettings
 from models.viewers.adapters import Adapters, Refused
 from models.viewers.agent import Mind
-from models.viewers.policy import CANARY, NAME, Policy, read
+from models.viewers.policy import NAME, Policy, read
 from streams.ports import Count, uncounted
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,7 @@ class Policies:
     def of(self, user_id: str) -> Iterator[Serving | None]:
         """Yield who decides for a viewer, None where nothing was released; it stays loaded until the block ends."""
         with self._changing:
-            serving = self._serving.get(NAME)
-            if CANARY in self._serving and gets_canary(NAME, user_id, self._canary_share):
-                serving = self._serving[CANARY]
+            serving = canaries.serving(self._serving, NAME, user_id, share=self._canary_share)
             if serving is not None:
                 self._uses[serving.model] += 1
         try:
