@@ -7,6 +7,7 @@ its text, and sees what comes before it in its own text only (tree attention). G
 
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
+from operator import eq
 from typing import Any
 
 import numpy as np
@@ -179,30 +180,24 @@ class _Grove:
 def _planted(prompts: Sequence[Sequence[int]], answered: Sequence[int]) -> tuple[list[_Tree], list[int], list[int]]:
     """Return trees for prompts, each answered by so many tokens, and for each prompt its tree and its last node there.
 
-    A prompt's tree is one that it shares half of itself with and that has room, or new. What nothing is asked of is in none:
-    its last node is -1.
+    A prompt's tree is that of the one before it in their order, if they share half of it and there is room, or new. What
+    nothing is asked of is in none: its last node is -1.
     """
     trees: list[_Tree] = []
     of, last = [0] * len(prompts), [-1] * len(prompts)
-    first: Sequence[int] = ()
     before: Sequence[int] = ()
     size = 0
     for row in sorted(range(len(prompts)), key=lambda row: list(prompts[row])):
         prompt = prompts[row]
-        alike = len(prompt) if prompt == before else _alike(first, prompt)
+        alike = sum(takewhile(bool, map(eq, before, prompt)))
         added = len(prompt) - alike + answered[row]
         if not trees or 2 * alike < len(prompt) or size + added > MOST_TOKENS:
             trees.append(_Tree())
-            first, size, added = prompt, 0, len(prompt) + answered[row]
+            size, added = 0, len(prompt) + answered[row]
         size, before, of[row] = size + added, prompt, len(trees) - 1
         if answered[row]:
             last[row] = trees[-1].add(prompt)[-1]
     return trees, of, last
-
-
-def _alike(one: Sequence[int], other: Sequence[int]) -> int:
-    """Return how many tokens two texts begin with alike."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _table(rows: Sequence[Sequence[int]], device: torch.device) -> Tensor:

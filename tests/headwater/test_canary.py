@@ -223,6 +223,8 @@ def test_models_learn_from_what_is_new_to_them_and_not_while_they_are_watched(se
     assert due(settings, {}, 99) == []
     assert due(settings, {}, 100) == ["towers", "ranker"]
     assert due(settings, {"towers": 100}, 150) == ["ranker"]
+    # Somebody was forgotten.
+    assert due(settings, {"towers": 500, "ranker": 0}, 120) == ["ranker"]
     settings.agent.url = "local"
     assert due(settings, {}, 100) == ["towers", "ranker", "agent"]
 
